@@ -1,0 +1,1 @@
+"""Attention: exact, approximate and recurrent forms."""

@@ -1,0 +1,218 @@
+"""What is known about a formula beyond its code: the table that every generic test and check iterates.
+
+A topic file ``refimpl/attention/softmax.py`` has its mirror ``refimpl/evidence/attention/softmax.py``,
+which opens an :class:`Evidence` record for each formula and adds to it with decorators:
+
+* ``@of.regime``: a sampler of inputs, ``(rng, shape) -> Case``; at least two, one of them adversarial;
+* ``@of.law``: a predicate ``(f, case) -> claims`` that any correct implementation obeys;
+* ``@of.closed_form``: ``(rng, shape) -> (case, answer)``, known without the formula;
+* ``@of.mutant``: a wrong variant; the first line of its docstring is what a report says of it.
+
+Nothing here imports Hypothesis, so laws run on other people's implementations too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refimpl import backend
+from refimpl.formula import Formula
+
+RECORDS: dict[str, Evidence] = {}
+"""Evidence by formula name, of the modules loaded so far."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of arguments: positional arrays, and keywords (arrays and plain options)."""
+
+    arrays: tuple
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def call(self, f: Callable):
+        return f(*self.arrays, **self.options)
+
+    def with_arrays(self, *arrays) -> Case:
+        return replace(self, arrays=arrays)
+
+    def with_options(self, **options) -> Case:
+        return replace(self, options=self.options | options)
+
+    def map(self, change: Callable) -> Case:
+        """Apply ``change`` to every array, keyword arrays included."""
+        options = {k: change(v) if backend.is_array(v) else v for k, v in self.options.items()}
+        return Case(tuple(map(change, self.arrays)), options)
+
+
+class Claim(NamedTuple):
+    """left = right, up to rounding on the given scale (an array or a number)."""
+
+    left: Any
+    right: Any
+    scale: Any = 1.0
+
+
+class Law(NamedTuple):
+    name: str
+    statement: str
+    claims: Callable[[Callable, Case], Iterable[Claim]]
+    slack: float
+
+
+class Regime(NamedTuple):
+    name: str
+    statement: str
+    sample: Callable
+    adversarial: bool
+
+
+class ClosedForm(NamedTuple):
+    name: str
+    statement: str
+    sample: Callable
+    slack: float
+
+
+class Mutant(NamedTuple):
+    """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if one is known."""
+
+    name: str
+    statement: str
+    body: Callable
+    source: str
+    gradient: bool
+
+
+class Budget(NamedTuple):
+    """How far an honest implementation may be from the answer.
+
+    ``k`` times the error of our own forms in the same precision, but at least ``floor`` roundings of the
+    fibre's norm; the plain form's error counts up to ``cap`` (relative). ``fibre`` is how many trailing
+    axes make one fibre: None for one row (or one number, for scalar outputs).
+    """
+
+    k: float = 3.0
+    floor: float = 4.0
+    cap: float = 0.5
+    fibre: int | None = None
+
+
+class Sizes(NamedTuple):
+    """Sizes that an axis may have."""
+
+    minimum: int = 1
+    multiple: int = 1
+    maximum: int = 64
+
+    def fit(self, size: int) -> int:
+        """The nearest allowed size from below, at least the minimum."""
+        size = max(self.minimum, min(size, self.maximum))
+        return max(self.minimum, size - size % self.multiple)
+
+
+class Evidence:
+    """The record of one formula. See the module's docstring for what goes in."""
+
+    def __init__(
+        self,
+        formula: Formula,
+        *,
+        sizes: Mapping[str, Sizes] | None = None,
+        empty: tuple[str, ...] = (),
+        options: Mapping[str, tuple] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        budget: Budget = Budget(),
+    ):
+        self.formula = formula
+        self.sizes = {axis: Sizes() for axis in formula.axes} | dict(sizes or {})
+        self.empty = empty
+        self.options = dict(options or {})
+        self.fixed = dict(fixed or {})
+        self.budget = budget
+        self.regimes: dict[str, Regime] = {}
+        self.laws: dict[str, Law] = {}
+        self.closed_forms: dict[str, ClosedForm] = {}
+        self.mutants: dict[str, Mutant] = {}
+        RECORDS[formula.name] = self
+
+    def __repr__(self) -> str:
+        return f"<evidence of {self.formula.name}>"
+
+    def regime(self, sample: Callable | None = None, *, adversarial: bool = False) -> Callable:
+        """Decorator: ``sample(rng, shape) -> Case``, NumPy arrays in float64 (or the kind's type)."""
+        if sample is None:
+            return lambda f: self.regime(f, adversarial=adversarial)
+        self.regimes[sample.__name__] = Regime(sample.__name__, _statement(sample), sample, adversarial)
+        return sample
+
+    def law(self, claims: Callable | None = None, *, slack: float = 32.0) -> Callable:
+        """Decorator: ``claims(f, case)`` yields claims; errors up to slack * u * scale are rounding."""
+        if claims is None:
+            return lambda f: self.law(f, slack=slack)
+        self.laws[claims.__name__] = Law(claims.__name__, _statement(claims), claims, slack)
+        return claims
+
+    def closed_form(self, sample: Callable | None = None, *, slack: float = 32.0) -> Callable:
+        """Decorator: ``sample(rng, shape) -> (case, answer)``; errors are relative to the answer's largest."""
+        if sample is None:
+            return lambda f: self.closed_form(f, slack=slack)
+        record = ClosedForm(sample.__name__, _statement(sample), sample, slack)
+        self.closed_forms[sample.__name__] = record
+        return sample
+
+    def mutant(
+        self, body: Callable | None = None, *, source: str = "", gradient: bool = False
+    ) -> Callable:
+        """Decorator: a wrong variant with the formula's own parameters (``g`` first for a gradient)."""
+        if body is None:
+            return lambda f: self.mutant(f, source=source, gradient=gradient)
+        self.mutants[body.__name__] = Mutant(
+            body.__name__, _statement(body), body, source, gradient
+        )
+        return body
+
+    # ------------------------------------------------------------------------------ sampling
+
+    def fit(self, axes: Mapping[str, int], *, allow_empty: bool = True) -> dict[str, int]:
+        """Axis sizes moved to allowed ones; 0 stays where the axis may be empty."""
+        return {
+            name: 0 if axes[name] == 0 and name in self.empty and allow_empty
+            else self.sizes[name].fit(axes[name])
+            for name in self.formula.axes
+        }
+
+    def sample(
+        self, regime: str, axes: Mapping[str, int], batch: tuple[int, ...] = (), seed: int = 0
+    ) -> Case:
+        """Inputs of a regime for these sizes, with the options that the formula cannot do without."""
+        rng = np.random.default_rng([seed, *map(ord, regime)])
+        case = self.regimes[regime].sample(rng, self.formula.shapes(self.fit(axes), batch))
+        return Case(case.arrays, self.fixed | case.options)
+
+    def gradient_mutants(self) -> dict[str, Mutant]:
+        return {name: m for name, m in self.mutants.items() if m.gradient}
+
+    def value_mutants(self) -> dict[str, Mutant]:
+        return {name: m for name, m in self.mutants.items() if not m.gradient}
+
+
+def _statement(f: Callable) -> str:
+    """The first line of a docstring: it is shown in reports, so it must be there."""
+    text = (f.__doc__ or "").strip().splitlines()
+    if not text:
+        raise ValueError(f"{f.__name__} needs a docstring: its first line is what reports say")
+    return text[0].rstrip(".")
+
+
+def evidence(formula: Formula) -> Evidence:
+    """The evidence of a formula, from its mirror module; LookupError where there is none."""
+    if formula.name not in RECORDS and formula.module.startswith("refimpl."):
+        importlib.import_module(formula.module.replace("refimpl.", "refimpl.evidence.", 1))
+    if formula.name not in RECORDS:
+        raise LookupError(f"{formula.name}: no evidence is registered")
+    return RECORDS[formula.name]

@@ -1,0 +1,1 @@
+"""Evidence: Attention: exact, approximate and recurrent forms."""

@@ -1,0 +1,1 @@
+"""Gaussian densities, and divergences and distances between them."""

@@ -1,0 +1,113 @@
+"""Write (or with ``--check`` verify) the golden files: ``python -m tools.golden [NAME ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+import mpmath
+import numpy as np
+
+import tools.golden as golden
+from refimpl.formula import find
+from refimpl.golden import decode, encode, measured_error
+
+ROOT = Path(__file__).parents[2] / "refimpl" / "golden"
+
+
+def load() -> dict[str, golden.Golden]:
+    for module in pkgutil.walk_packages(golden.__path__, "tools.golden."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return golden.TABLE
+
+
+def build(record: golden.Golden) -> dict:
+    """The content of one golden file."""
+    formula = find(record.name)
+    names = tuple(a.name for a in formula.arguments)
+    with mpmath.workdps(golden.DIGITS + 30):
+        cases = [_build_case(record, formula, names, *item) for item in record.cases().items()]
+    content = {
+        "formula": record.name,
+        "definition": record.define.__module__,
+        "digits": golden.DIGITS,
+        "mpmath": mpmath.__version__,
+        "cases": cases,
+    }
+    content["error"] = measured_error(formula, content)
+    return content
+
+
+def _build_case(record, formula, names, case_name, arguments) -> dict:
+    arrays, options = arguments
+    outputs = golden.evaluate(record, arrays, options)
+    result = formula(*arrays, **options)
+    shapes = [np.shape(x) for x in (result if isinstance(result, tuple) else (result,))]
+    values = [
+        np.array([float(x) for x in flat]).reshape(shape)
+        for flat, shape in zip(outputs, shapes, strict=True)
+    ]
+    case = {
+        "name": case_name,
+        "arrays": [encode(a) for a in arrays],
+        "options": {k: encode(v) for k, v in options.items()},
+        "outputs": [encode(v) for v in values],
+    }
+    if formula.differentiable:
+        case |= _build_derivative(record, formula, names, arrays, options, values)
+    return case
+
+
+def _build_derivative(record, formula, names, arrays, options, values) -> dict:
+    rng = np.random.default_rng(8180)
+    cotangents = [np.where(np.isfinite(v), rng.standard_normal(v.shape), 0.0) for v in values]
+    directions = {}
+    for name, value in [*zip(names, arrays, strict=True), *options.items()]:
+        if name in formula.differentiable and isinstance(value, np.ndarray):
+            directions[name] = _direction(rng, value)
+    derivative = golden.directional_derivative(record, arrays, options, names, directions, cotangents)
+    return {
+        "cotangents": [encode(g) for g in cotangents],
+        "directions": {k: encode(t) for k, t in directions.items()},
+        "derivative": float(derivative).hex(),
+    }
+
+
+def _direction(rng, value: np.ndarray) -> np.ndarray:
+    """A random direction; symmetric for a symmetric matrix, zero where the value is not finite."""
+    t = rng.standard_normal(value.shape)
+    if value.ndim >= 2 and value.shape[-1] == value.shape[-2] > 1:
+        if np.array_equal(value, value.swapaxes(-1, -2)):
+            t = (t + t.swapaxes(-1, -2)) / 2
+    return np.where(np.isfinite(value), t, 0.0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="formulas; all by default")
+    parser.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
+    arguments = parser.parse_args()
+    table = load()
+    stale = []
+    for name in arguments.names or sorted(table):
+        path = ROOT / find(name).topic / f"{name}.json"
+        content = build(table[name])
+        if arguments.check:
+            stored = json.loads(path.read_text())
+            if any(stored[key] != content[key] for key in ("formula", "digits", "cases")):
+                stale.append(name)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"{name}: {len(content['cases'])} cases, error {content['error']}")
+    for name in stale:
+        print(f"{name}: the file differs from what the definition gives now")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
