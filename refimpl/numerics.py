@@ -76,21 +76,21 @@ def nonfinite_mismatch(output, reference, representable: float = np.inf) -> np.n
     An infinite output of the right sign is accepted where the reference exceeds the largest
     ``representable`` number of the output's format.
     """
-    overflow = (np.abs(reference) > representable) & (output == np.sign(reference) * np.inf)
+    overflow = (np.abs(reference) > representable) & (output == np.copysign(np.inf, reference))
     same = (output == reference) | (np.isnan(output) & np.isnan(reference)) | overflow
     return ~(np.isfinite(output) & np.isfinite(reference)) & ~same
 
 
 def fibre_norms(x: np.ndarray, axes: int) -> np.ndarray:
     """Euclidean norm over the last ``axes`` axes; non-finite entries count as zero."""
-    x = np.where(np.isfinite(x), x, 0.0)
-    if axes == 0:
-        return np.abs(x)
-    x = x.reshape(*x.shape[: x.ndim - axes], -1)
+    x = np.abs(np.where(np.isfinite(x), x, 0.0))
+    along = tuple(range(-axes, 0))
     # Scaling first keeps the squares of huge and tiny entries in range.
-    scale = np.abs(x).max(axis=-1, initial=0.0)
-    safe = np.where(scale > 0, scale, 1.0)
-    return scale * np.sqrt(np.square(x / safe[..., None]).sum(axis=-1))
+    scale = x.max(axis=along, keepdims=True, initial=0.0)
+    unit = x / np.where(scale > 0, scale, 1.0)
+    return (scale * np.sqrt(np.square(unit).sum(axis=along, keepdims=True))).reshape(
+        x.shape[: x.ndim - axes]
+    )
 
 
 def slope(error: np.ndarray, reference: np.ndarray) -> float:

@@ -65,10 +65,13 @@ class Law(NamedTuple):
 
 
 class Regime(NamedTuple):
+    """A sampler of inputs. On an ``advisory`` one honest public code is known to fail: a check notes it only."""
+
     name: str
     statement: str
     sample: Callable
     adversarial: bool
+    advisory: bool
 
 
 class ClosedForm(NamedTuple):
@@ -116,7 +119,12 @@ class Sizes(NamedTuple):
 
 
 class Evidence:
-    """The record of one formula. See the module's docstring for what goes in."""
+    """The record of one formula. See the module's docstring for what goes in.
+
+    ``sizes`` are those of axes that cannot have any, ``empty`` the axes that may have size 0; ``options`` are
+    values to probe one at a time and ``combinations`` several together (a formula may refuse some for some
+    sizes); ``fixed`` are values for options without a default.
+    """
 
     def __init__(
         self,
@@ -125,15 +133,17 @@ class Evidence:
         sizes: Mapping[str, Sizes] | None = None,
         empty: tuple[str, ...] = (),
         options: Mapping[str, tuple] | None = None,
+        combinations: Iterable[Mapping[str, Any]] = (),
         fixed: Mapping[str, Any] | None = None,
-        budget: Budget = Budget(),
+        budget: Budget | None = None,
     ):
         self.formula = formula
         self.sizes = {axis: Sizes() for axis in formula.axes} | dict(sizes or {})
         self.empty = empty
-        self.options = dict(options or {})
+        single = ({name: value} for name, values in (options or {}).items() for value in values)
+        self.variants: tuple[dict[str, Any], ...] = (*single, *map(dict, combinations))
         self.fixed = dict(fixed or {})
-        self.budget = budget
+        self.budget = budget or Budget()
         self.regimes: dict[str, Regime] = {}
         self.laws: dict[str, Law] = {}
         self.closed_forms: dict[str, ClosedForm] = {}
@@ -143,11 +153,15 @@ class Evidence:
     def __repr__(self) -> str:
         return f"<evidence of {self.formula.name}>"
 
-    def regime(self, sample: Callable | None = None, *, adversarial: bool = False) -> Callable:
+    def regime(
+        self, sample: Callable | None = None, *, adversarial: bool = False, advisory: bool = False
+    ) -> Callable:
         """Decorator: ``sample(rng, shape) -> Case``, NumPy arrays in float64 (or the kind's type)."""
         if sample is None:
-            return lambda f: self.regime(f, adversarial=adversarial)
-        self.regimes[sample.__name__] = Regime(sample.__name__, _statement(sample), sample, adversarial)
+            return lambda f: self.regime(f, adversarial=adversarial, advisory=advisory)
+        self.regimes[sample.__name__] = Regime(
+            sample.__name__, _statement(sample), sample, adversarial, advisory
+        )
         return sample
 
     def law(self, claims: Callable | None = None, *, slack: float = 32.0) -> Callable:

@@ -1,0 +1,228 @@
+"""How far an honest implementation may be from the answer, and whether an output is within that.
+
+The bound comes from our own forms of the same formula, run in the candidate's precision on the same inputs and
+on inputs that are one rounding away, so that neither a lucky baseline nor bad conditioning misleads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from refimpl import numerics
+from refimpl.evidence import Budget, Case
+from refimpl.formula import Formula
+from refimpl.signature import Core
+
+REPLICATES = 2
+"""Perturbed runs of every form, besides the exact one."""
+
+
+class Problem(NamedTuple):
+    """A case in a candidate's precision: the oracle and everything measured use these very numbers."""
+
+    formula: Formula
+    case: Case
+    dtype: str
+
+    @classmethod
+    def of(cls, formula: Formula, case: Case, dtype: str) -> Problem:
+        """Round the real arrays of a case to the precision, once; they stay float64 arrays."""
+        return cls(formula, _change_real(formula, case, lambda x: _representable(x, dtype)), dtype)
+
+    def answer(self) -> tuple[np.ndarray, ...]:
+        return as_outputs(self.formula(*self.case.arrays, form="plain", **self.case.options))
+
+    def in_precision(self, case: Case | None = None) -> Case:
+        """The case as arrays of the precision itself."""
+        return _change_real(self.formula, case or self.case, lambda x: numerics.cast(x, self.dtype))
+
+    def nudged(self, rng: np.random.Generator) -> Case:
+        """Every real number moved by about one unit in the last place of the precision, or not at all."""
+        step = 2.0 * numerics.unit_roundoff(self.dtype)
+
+        def nudge(x):
+            return _representable(x * (1.0 + step * rng.integers(-1, 2, x.shape)), self.dtype)
+
+        return _change_real(self.formula, self.case, nudge)
+
+
+def real_names(formula: Formula) -> set[str]:
+    """Arguments that hold real numbers, which are rounded to a candidate's precision."""
+    arguments = (*formula.arguments, *formula.keywords.values())
+    return {a.name for a in arguments if a.kind == "real"}
+
+
+def _change_real(formula: Formula, case: Case, change) -> Case:
+    real = real_names(formula)
+    arrays = [
+        change(np.asarray(x)) if a.name in real else x
+        for a, x in zip(formula.arguments, case.arrays, strict=True)
+    ]
+    options = {
+        k: change(v) if k in real and isinstance(v, np.ndarray) else v for k, v in case.options.items()
+    }
+    return Case(tuple(arrays), options)
+
+
+def _representable(x: np.ndarray, dtype: str) -> np.ndarray:
+    return np.asarray(numerics.round_to(x, dtype), dtype=np.float64)
+
+
+def as_outputs(result) -> tuple[np.ndarray, ...]:
+    """Outputs as a tuple of float64 arrays."""
+    outputs = result if isinstance(result, tuple) else (result,)
+    return tuple(np.asarray(x, dtype=np.float64) for x in outputs)
+
+
+# --------------------------------------------------------------------------------- the bound
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Limits for one output: per fibre (absolute), for the largest error, and for the slope."""
+
+    fibre: np.ndarray
+    maximum: float
+    slope: float
+    axes: int
+    representable: float
+
+    def around(self, reference: np.ndarray, dtype: str, budget: Budget) -> Bound:
+        """The same limits for another reference of the same size, e.g. a mutant's output."""
+        floor = budget.floor * numerics.unit_roundoff(dtype)
+        norms = numerics.fibre_norms(reference, self.axes)
+        largest = float(np.abs(np.nan_to_num(reference, posinf=0.0, neginf=0.0)).max(initial=0.0))
+        return Bound(
+            np.maximum(self.fibre, floor * norms),
+            max(self.maximum, floor * largest),
+            self.slope,
+            self.axes,
+            self.representable,
+        )
+
+
+def bounds(
+    dtype: str, answer, cores: Iterable[Core], budget: Budget, runs: Iterable[tuple[bool, tuple]]
+) -> list[Bound]:
+    """One bound per output, from ``runs``: (is it the plain form, its outputs).
+
+    A fibre is the last axis of an output's core, a row, or one number where the core is scalar.
+    """
+    runs = list(runs)
+    found = []
+    for i, (reference, core) in enumerate(zip(answer, cores, strict=True)):
+        axes = min(len(core), 1) if budget.fibre is None else budget.fibre
+        own = [(plain, outputs[i]) for plain, outputs in runs]
+        found.append(_bound(reference, own, dtype, budget, axes))
+    return found
+
+
+def _bound(reference, runs, dtype: str, budget: Budget, axes: int) -> Bound:
+    u = numerics.unit_roundoff(dtype)
+    norms = numerics.fibre_norms(reference, axes)
+    typical = float(np.median(norms)) if norms.size else 0.0
+    largest = float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0))
+    fibre = budget.floor * u * norms
+    maximum = budget.floor * u * largest
+    # A slope over few numbers says no more than their own rounding errors.
+    worst_slope = max(64.0 * u / np.sqrt(reference.size), u / 2.0) if reference.size >= 16 else np.inf
+    for is_plain, output in runs:
+        error = output - reference
+        usable = np.isfinite(output) | ~np.isfinite(reference)
+        own = numerics.fibre_norms(np.where(usable, error, np.nan), axes)
+        void = numerics.fibre_norms(np.where(usable, 0.0, 1.0), axes) > 0
+        own = np.where(void, 0.0, own)
+        relative = own / np.maximum(np.maximum(norms, 0.3 * typical), np.finfo(float).tiny)
+        shared = relative.max(initial=0.0) * norms
+        allowed = budget.k * np.maximum(own, shared)
+        if is_plain:
+            allowed = np.minimum(allowed, np.maximum(budget.cap * norms, budget.k * own * (norms == 0)))
+        fibre = np.maximum(fibre, allowed)
+        maximum = max(maximum, budget.k * float(own.max(initial=0.0)))
+        worst_slope = max(worst_slope, 4.0 * abs(numerics.slope(np.where(usable, error, np.nan), reference)))
+    return Bound(fibre, max(maximum, float(fibre.max(initial=0.0))), worst_slope, axes,
+                 numerics.largest(dtype))
+
+
+def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tuple[bool, tuple]]:
+    """Outputs of our forms in the precision, on the inputs and on their neighbours.
+
+    A form that fails there (no Cholesky factor after rounding, say) gives no slack. ``strict`` keeps only the
+    plain form.
+    """
+    rng = np.random.default_rng(seed)
+    cases = [problem.case, *(problem.nudged(rng) for _ in range(REPLICATES))]
+    runs = []
+    for name in ["plain"] if strict else problem.formula.forms:
+        for case in cases:
+            case = problem.in_precision(case)
+            try:
+                outputs = problem.formula(*case.arrays, form=name, **case.options)
+            except (np.linalg.LinAlgError, ValueError, FloatingPointError):
+                continue
+            runs.append((name == "plain", as_outputs(outputs)))
+    return runs
+
+
+# ------------------------------------------------------------------------------- the judgement
+
+
+class Judgement(NamedTuple):
+    """The worst measure of an output against its bound; ratio <= 1 passes and NaN does not."""
+
+    ratio: float
+    measure: str
+    measured: float
+    bound: float
+    where: tuple[int, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.ratio <= 1.0
+
+
+def judge(output: np.ndarray, reference: np.ndarray, bound: Bound) -> Judgement:
+    """Compare an output with the reference: shape, non-finite positions, fibres, maximum, slope."""
+    if output.shape != reference.shape:
+        return Judgement(np.inf, f"shape {output.shape}, expected {reference.shape}", np.inf, 0.0, ())
+    mismatch = numerics.nonfinite_mismatch(output, reference, bound.representable)
+    if mismatch.any():
+        where = _first(mismatch)
+        measure = f"{output[where]} where {reference[where]:.6g} is right"
+        return Judgement(np.inf, measure, float(mismatch.sum()), 0.0, where)
+    with np.errstate(invalid="ignore"):
+        error = np.where(np.isfinite(reference) & np.isfinite(output), output - reference, 0.0)
+    own = numerics.fibre_norms(error, bound.axes)
+    found = [_worst_fibre(own, bound)]
+    largest = np.abs(error)
+    found.append(_measured("largest error", float(largest.max(initial=0.0)), bound.maximum, _argmax(largest)))
+    tilt = abs(numerics.slope(error, reference))
+    found.append(_measured("slope", tilt, bound.slope, ()))
+    return max(found, key=lambda j: np.inf if np.isnan(j.ratio) else j.ratio)
+
+
+def _worst_fibre(own: np.ndarray, bound: Bound) -> Judgement:
+    with np.errstate(all="ignore"):
+        ratios = np.where(own == 0.0, 0.0, own / bound.fibre)
+    where = _argmax(ratios)
+    if not ratios.size:
+        return Judgement(0.0, "worst row", 0.0, 0.0, ())
+    name = "worst row" if bound.axes else "worst entry"
+    return Judgement(float(ratios[where]), name, float(own[where]), float(bound.fibre[where]), where)
+
+
+def _measured(name: str, value: float, limit: float, where) -> Judgement:
+    ratio = 0.0 if value == 0.0 else value / limit if limit > 0.0 else np.inf
+    return Judgement(ratio, name, value, limit, where)
+
+
+def _argmax(x: np.ndarray) -> tuple[int, ...]:
+    return tuple(map(int, np.unravel_index(np.argmax(x), x.shape))) if x.size and x.ndim else ()
+
+
+def _first(mask: np.ndarray) -> tuple[int, ...]:
+    return tuple(map(int, np.argwhere(mask)[0])) if mask.ndim else ()
