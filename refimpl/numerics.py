@@ -112,17 +112,17 @@ def round_to(x, dtype: str) -> np.ndarray:
     Overflow gives infinity; in float8_e4m3fn, which has none, NaN.
     """
     x = np.asarray(x)
-    if dtype in ("float16", "float32", "float64"):
-        return x.astype(dtype)
-    wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
+        if dtype in ("float16", "float32", "float64"):
+            return x.astype(dtype)
+        wide = x.astype(np.float64)
         _, exponent = np.frexp(wide)
         exponent = np.maximum(exponent, _SMALLEST_EXPONENT[dtype] + 1)
         step = np.ldexp(1.0, exponent - _MANTISSA_BITS[dtype])
         rounded = np.where(np.isfinite(wide), np.rint(wide / step) * step, wide)
         overflow = np.nan if dtype == "float8_e4m3fn" else np.copysign(np.inf, wide)
         rounded = np.where(np.abs(rounded) > _LARGEST[dtype], overflow, rounded)
-    return rounded.astype(np.float32 if x.dtype.itemsize < 8 else x.dtype)
+        return rounded.astype(np.float32 if x.dtype.itemsize < 8 else x.dtype)
 
 
 class Rounded(np.ndarray):

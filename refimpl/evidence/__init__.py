@@ -96,13 +96,15 @@ class Budget(NamedTuple):
 
     ``k`` times the error of our own forms in the same precision, but at least ``floor`` roundings of the
     fibre's norm; the plain form's error counts up to ``cap`` (relative). ``fibre`` is how many trailing
-    axes make one fibre: None for one row (or one number, for scalar outputs).
+    axes make one fibre: None for one row (or one number, for scalar outputs). ``unit`` is a size below which
+    outputs of this formula are sums of larger terms, so that their errors are absolute.
     """
 
     k: float = 3.0
     floor: float = 4.0
     cap: float = 0.5
     fibre: int | None = None
+    unit: float = 1.0
 
 
 class Sizes(NamedTuple):
@@ -206,7 +208,7 @@ class Evidence:
         """Inputs of a regime for these sizes, with the options that the formula cannot do without."""
         rng = np.random.default_rng([seed, *map(ord, regime)])
         case = self.regimes[regime].sample(rng, self.formula.shapes(self.fit(axes), batch))
-        return Case(case.arrays, self.fixed | case.options)
+        return Case(tuple(map(np.asarray, case.arrays)), self.fixed | case.options)
 
     def gradient_mutants(self) -> dict[str, Mutant]:
         return {name: m for name, m in self.mutants.items() if m.gradient}

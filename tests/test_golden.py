@@ -1,0 +1,34 @@
+"""The float64 path against 50 digits: not worse than four times what it was."""
+
+from __future__ import annotations
+
+import importlib
+
+from refimpl import golden
+from tests.table import each_formula
+
+EPS = 1.0
+
+
+@each_formula()
+def test_error_against_golden_values_has_not_grown(formula):
+    content = golden.load(formula)
+    now = golden.measured_error(formula, content)
+    stored = content["error"]
+    assert now.keys() == stored.keys()
+    grown = {k: (now[k], stored[k]) for k in now if not now[k] <= 4.0 * max(EPS, stored[k])}
+    assert not grown
+
+
+@each_formula()
+def test_golden_file_is_what_its_definition_gives(formula):
+    """One case of each file is computed again, so that a stale file cannot stay."""
+    from tools import golden as makers
+    from tools.golden.__main__ import build
+
+    content = golden.load(formula)
+    importlib.import_module(content["definition"])
+    record = makers.TABLE[formula.name]
+    first = dict(list(record.cases().items())[:1])
+    rebuilt = build(record._replace(cases=lambda: first))
+    assert rebuilt["cases"] == content["cases"][:1]

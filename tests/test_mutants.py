@@ -1,0 +1,56 @@
+"""The kill matrix: every wrong variant is rejected in some regime at float32, and the formula itself never."""
+
+from __future__ import annotations
+
+import pytest
+
+from refimpl.check import check
+from refimpl.check.candidate import Candidate
+from refimpl.check.run import PASS
+from refimpl.evidence import evidence
+from tests.table import DIFFERENTIABLE, each, each_formula
+
+
+def _itself(formula):
+    return Candidate(formula.name, formula, gradient=formula.vjp if formula.differentiable else None)
+
+
+@each_formula()
+def test_the_formula_passes_and_every_mutant_dies(formula):
+    result = check(formula, _itself(formula), dtype="float32", seconds=60.0)
+    assert result.verdict == PASS, result.reason or result.worst
+    assert [name for name, dead in result.killed.items() if not dead] == []
+
+
+@each_formula(DIFFERENTIABLE)
+def test_the_gradient_passes_and_every_gradient_mutant_dies(formula):
+    result = check(formula, _itself(formula), dtype="float32", gradients=True, seconds=60.0)
+    assert result.verdict == PASS, result.reason or result.worst
+    assert [name for name, dead in result.killed.items() if not dead] == []
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@each_formula()
+def test_the_formula_passes_in_every_precision(formula, dtype):
+    result = check(formula, _itself(formula), dtype=dtype, seconds=8.0)
+    assert result.verdict == PASS, result.reason or result.worst
+
+
+@pytest.mark.nightly
+@each("mutants")
+def test_every_mutant_fails_and_is_named(formula, entry):
+    """As a candidate of its own, each mutant is rejected, and the diagnosis says what it is."""
+    if entry.gradient:
+        candidate = Candidate(entry.name, formula, gradient=entry.body)
+    else:
+        candidate = Candidate(entry.name, entry.body, "numpy")
+        candidate.parameters = _itself(formula).parameters
+    result = check(formula, candidate, gradients=entry.gradient, seconds=8.0)
+    assert result.verdict == "fail"
+    assert any(entry.statement in e.text or "equals" in e.text for e in result.explanations)
+
+
+@each_formula()
+def test_statements_of_mutants_tell_them_apart(formula):
+    mutants = evidence(formula).mutants.values()
+    assert len({m.statement for m in mutants}) == len(mutants)
