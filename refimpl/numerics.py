@@ -40,6 +40,17 @@ def largest(dtype: str) -> float:
     return _LARGEST[dtype] if dtype in _LARGEST else float(np.finfo(dtype).max)
 
 
+def smallest(dtype: str) -> float:
+    """The smallest normal number; in formats of 16 bits and less with few exponents, the smallest of all.
+
+    float32, float64 and bfloat16 code may flush smaller ones to zero; float16 hardware does not.
+    """
+    if dtype in ("float64", "float32"):
+        return float(np.finfo(dtype).tiny)
+    exponent = _SMALLEST_EXPONENT[dtype]
+    return 2.0**exponent if dtype == "bfloat16" else 2.0 ** (exponent + 1 - _MANTISSA_BITS[dtype])
+
+
 # ----------------------------------------------------------------------------------- measures
 
 

@@ -98,6 +98,8 @@ class Bound:
     slope: float
     axes: int
     representable: float
+    is_weak: bool = False
+    """Whether the precision leaves so little of the answer that nothing can be told."""
 
     def around(self, reference: np.ndarray, dtype: str, budget: Budget) -> Bound:
         """The same limits for another reference of the same size, e.g. a mutant's output."""
@@ -114,9 +116,9 @@ class Bound:
 
 
 def bounds(
-    dtype: str, answer, cores: Iterable[Core], budget: Budget, runs: Iterable[tuple[bool, tuple]]
+    dtype: str, answer, cores: Iterable[Core], budget: Budget, runs: Iterable[tuple[np.ndarray, ...]]
 ) -> list[Bound]:
-    """One bound per output, from ``runs``: (is it the plain form, its outputs).
+    """One bound per output, from the outputs of ``runs``.
 
     A fibre is the last axis of an output's core, a row, or one number where the core is scalar.
     """
@@ -124,8 +126,7 @@ def bounds(
     found = []
     for i, (reference, core) in enumerate(zip(answer, cores, strict=True)):
         axes = min(len(core), 1) if budget.fibre is None else budget.fibre
-        own = [(plain, outputs[i]) for plain, outputs in runs]
-        found.append(_bound(reference, own, dtype, budget, axes))
+        found.append(_bound(reference, [outputs[i] for outputs in runs], dtype, budget, axes))
     return found
 
 
@@ -134,30 +135,30 @@ def _bound(reference, runs, dtype: str, budget: Budget, axes: int) -> Bound:
     norms = numerics.fibre_norms(reference, axes)
     typical = float(np.median(norms)) if norms.size else 0.0
     largest = float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0))
-    fibre = budget.floor * u * norms
-    maximum = budget.floor * u * largest
+    # Below its smallest numbers a format rounds to a fixed step, or to zero.
+    fibre = budget.floor * (u * norms + numerics.smallest(dtype))
+    maximum = budget.floor * (u * largest + numerics.smallest(dtype))
     # A slope over few numbers says no more than their own rounding errors.
-    worst_slope = max(64.0 * u / np.sqrt(reference.size), u / 2.0) if reference.size >= 16 else np.inf
-    for is_plain, output in runs:
+    tilt = max(64.0 * u / np.sqrt(reference.size), u / 2.0) if reference.size >= 16 else np.inf
+    for output in runs:
+        usable = np.isfinite(output) & np.isfinite(reference)
         with np.errstate(invalid="ignore"):
-            error = output - reference
-        usable = np.isfinite(output) | ~np.isfinite(reference)
-        own = numerics.fibre_norms(np.where(usable, error, np.nan), axes)
-        void = numerics.fibre_norms(np.where(usable, 0.0, 1.0), axes) > 0
-        own = np.where(void, 0.0, own)
-        relative = own / np.maximum(np.maximum(norms, 0.3 * typical), np.finfo(float).tiny)
-        shared = relative.max(initial=0.0) * norms
-        allowed = budget.k * np.maximum(own, shared)
-        if is_plain:
-            allowed = np.minimum(allowed, np.maximum(budget.cap * norms, budget.k * own * (norms == 0)))
-        fibre = np.maximum(fibre, allowed)
+            error = np.where(usable, output - reference, 0.0)
+        # A run that is not finite where the answer is gives no slack to that fibre.
+        void = numerics.fibre_norms(np.where(np.isfinite(output) | ~np.isfinite(reference), 0.0, 1.0), axes)
+        own = np.where(void > 0, 0.0, numerics.fibre_norms(error, axes))
+        # The worst fibre speaks for its neighbours: one run may be lucky in any of them.
+        sizes = np.maximum(norms, 0.3 * typical)
+        relative = (own[sizes > 0] / sizes[sizes > 0]).max(initial=0.0)
+        fibre = np.maximum(fibre, budget.k * np.maximum(own, np.minimum(relative, 1e6) * norms))
         maximum = max(maximum, budget.k * float(own.max(initial=0.0)))
-        worst_slope = max(worst_slope, 4.0 * abs(numerics.slope(np.where(usable, error, np.nan), reference)))
-    return Bound(fibre, max(maximum, float(fibre.max(initial=0.0))), worst_slope, axes,
-                 numerics.largest(dtype))
+        tilt = max(tilt, 4.0 * abs(numerics.slope(error, reference)))
+    weak = bool(norms.size) and bool((fibre > budget.cap * norms)[norms > 0].all()) and bool((norms > 0).any())
+    maximum = max(maximum, float(fibre.max(initial=0.0)))
+    return Bound(fibre, maximum, tilt, axes, numerics.largest(dtype), weak)
 
 
-def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tuple[bool, tuple]]:
+def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tuple[np.ndarray, ...]]:
     """Outputs of our forms in the precision, on the inputs and on their neighbours.
 
     A form that fails there (no Cholesky factor after rounding, say) gives no slack. ``strict`` keeps only the
@@ -173,7 +174,7 @@ def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tup
                 outputs = problem.formula(*case.arrays, form=name, **case.options)
             except (np.linalg.LinAlgError, ValueError, FloatingPointError):
                 continue
-            runs.append((name == "plain", as_outputs(outputs)))
+            runs.append(as_outputs(outputs))
     return runs
 
 

@@ -7,6 +7,7 @@ keywords, those options of the run that its own signature names.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -15,7 +16,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -85,7 +87,7 @@ class Candidate:
         """Positional arrays and keywords in the candidate's own kind of arrays."""
         formula, case = problem.formula, case or problem.case
         real = real_names(formula)
-        convert = _CONVERTERS[self.library]
+        convert = CONVERTERS[self.library]
         arrays = [
             convert(x, problem.dtype if a.name in real else None)
             for a, x in zip(formula.arguments, case.arrays, strict=True)
@@ -105,7 +107,8 @@ class Candidate:
         arrays, keywords = self.prepare(problem)
         before = [_snapshot(x) for x in arrays]
         try:
-            result = self.function(*arrays, **keywords)
+            with silence():
+                result = self.function(*arrays, **keywords)
             answer = read(result, len(problem.formula.signature.outputs))
         except CannotRun:
             raise
@@ -119,6 +122,14 @@ class Candidate:
         if changed:
             answer = answer._replace(notes=(*answer.notes, f"overwrites its input {changed[0]}"))
         return answer
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """A candidate's warnings are not the report's: what matters shows in its output."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _snapshot(x) -> np.ndarray:
@@ -202,7 +213,7 @@ def _to_cupy(x: np.ndarray, dtype: str | None):
     return cupy.asarray(x, dtype=dtype)
 
 
-_CONVERTERS = {"numpy": _to_numpy, "torch": _to_torch, "jax": _to_jax, "cupy": _to_cupy}
+CONVERTERS = {"numpy": _to_numpy, "torch": _to_torch, "jax": _to_jax, "cupy": _to_cupy}
 
 
 # ---------------------------------------------------------------------------------- loading

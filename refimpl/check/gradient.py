@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.check.budget import REPLICATES, Problem, as_outputs
-from refimpl.check.candidate import _CONVERTERS, Answer, Candidate, CannotRun, Refusal, read
+from refimpl.check.candidate import CONVERTERS, Answer, Candidate, CannotRun, Refusal, read, silence
 from refimpl.numerics import cast, round_to
 
 
@@ -54,19 +54,20 @@ def baseline_runs(problem: Problem, g: tuple, names: list[str], seed: int, stric
             except (np.linalg.LinAlgError, ValueError, FloatingPointError):
                 continue
             found = dict(zip(every, as_outputs(found), strict=True))
-            runs.append((form == "plain", tuple(found[name] for name in names)))
+            runs.append(tuple(found[name] for name in names))
     return runs
 
 
 def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Answer | Refusal:
     """Gradients of the positional real arrays, in their order."""
     try:
-        if candidate.gradient_function is not None:
-            return _by_function(candidate, problem, g)
-        if candidate.library == "torch":
-            return _by_torch(candidate, problem, g)
-        if candidate.library == "jax":
-            return _by_jax(candidate, problem, g)
+        with silence():
+            if candidate.gradient_function is not None:
+                return _by_function(candidate, problem, g)
+            if candidate.library == "torch":
+                return _by_torch(candidate, problem, g)
+            if candidate.library == "jax":
+                return _by_jax(candidate, problem, g)
     except CannotRun:
         raise
     except Exception as error:  # whatever a candidate raises is a finding about it
@@ -75,17 +76,20 @@ def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Ans
 
 
 def positional_names(problem: Problem) -> list[str]:
-    """Positional real arrays with a gradient: what autograd can be asked for."""
-    real = [a.name for a in problem.formula.arguments if a.kind == "real"]
-    return [name for name in real if name in problem.formula.differentiable]
+    """Positional float arrays with a gradient: what autograd can be asked for."""
+    pairs = zip(problem.formula.arguments, problem.case.arrays, strict=True)
+    return [a.name for a, x in pairs if a.name in problem.formula.differentiable and x.dtype.kind == "f"]
 
 
 def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     arrays, keywords = candidate.prepare(problem)
-    convert = _CONVERTERS[candidate.library]
+    convert = CONVERTERS[candidate.library]
     converted = tuple(convert(x, problem.dtype) for x in g)
     result = candidate.gradient_function(_packed(problem, converted), *arrays, **keywords)
-    return read(result, len(positional_names(problem)))
+    every, wanted = given_names(problem), positional_names(problem)
+    if isinstance(result, (tuple, list)) and len(result) == len(every):
+        result = tuple(x for name, x in zip(every, result, strict=True) if name in wanted)
+    return read(result, len(wanted))
 
 
 def _by_torch(candidate: Candidate, problem: Problem, g: tuple) -> Answer:

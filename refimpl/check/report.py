@@ -64,7 +64,9 @@ def _at(judgement: Judgement) -> str:
 def _cases(result: Result) -> str:
     judged = [t for t in result.trials if not t.plan.advisory]
     failed = len(result.failures)
+    weak = sum(all(b.is_weak for b in t.bounds) for t in judged)
     text = f"{len(judged)} judged, {failed} failed"
+    text += f", {weak} too ill-conditioned in {result.dtype} to tell" if weak else ""
     return text + (f", {result.left_out} left out for time" if result.left_out else "")
 
 

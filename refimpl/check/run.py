@@ -233,6 +233,8 @@ class Run:
         g = gradient.cotangents(problem, answer, self.seed)
         reference = gradient.reference(problem, g)
         names = gradient.positional_names(problem)
+        if not names:
+            return None
         cores = {a.name: a.core for a in self.formula.arguments}
         runs = gradient.baseline_runs(problem, g, names, self.seed, self.strict)
         wanted = tuple(reference[name] for name in names)

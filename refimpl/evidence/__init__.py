@@ -95,9 +95,9 @@ class Budget(NamedTuple):
     """How far an honest implementation may be from the answer.
 
     ``k`` times the error of our own forms in the same precision, but at least ``floor`` roundings of the
-    fibre's norm; the plain form's error counts up to ``cap`` (relative). ``fibre`` is how many trailing
-    axes make one fibre: None for one row (or one number, for scalar outputs). ``unit`` is a size below which
-    outputs of this formula are sums of larger terms, so that their errors are absolute.
+    fibre's norm. Where even that exceeds ``cap`` times the norm, the precision cannot tell. ``fibre`` is how
+    many trailing axes make one fibre: None for one row (or one number, for scalar outputs). ``unit`` is a size
+    below which outputs of this formula are sums of larger terms, so that their errors are absolute.
     """
 
     k: float = 3.0
