@@ -317,10 +317,17 @@ class Formula:
     # -------------------------------------------------------------------- shapes, for samplers
 
     def shapes(self, axes: Mapping[str, int], batch: tuple[int, ...] = ()) -> SimpleNamespace:
-        """Full shapes by argument name, and the axes themselves under ``axes`` and ``batch``."""
+        """Full shapes by argument name, and the axes themselves under ``axes`` and ``batch``.
+
+        A keyword array with an axis of its own has no entry.
+        """
         bound = Bound(dict(axes), tuple(batch))
         arguments = (*self.arguments, *self.keywords.values())
-        known = {a.name: bound.shape(a.core) for a in arguments}
+        known = {
+            a.name: bound.shape(a.core)
+            for a in arguments
+            if all(axis.size is not None or axis.name in axes for axis in a.core)
+        }
         return SimpleNamespace(**known, axes=bound.axes, batch=bound.batch)
 
     @property

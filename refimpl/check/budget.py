@@ -116,30 +116,41 @@ class Bound:
 
 
 def bounds(
-    dtype: str, answer, cores: Iterable[Core], budget: Budget, runs: Iterable[tuple[np.ndarray, ...]]
+    dtype: str,
+    answer,
+    cores: Iterable[Core],
+    budget: Budget,
+    runs: Iterable[tuple[np.ndarray, ...]],
+    sizes: Iterable[float] | None = None,
 ) -> list[Bound]:
-    """One bound per output, from the outputs of ``runs``.
+    """One bound per output, from the outputs of ``runs``, and the ``sizes`` of the terms of each, if known.
 
     A fibre is the last axis of an output's core, a row, or one number where the core is scalar.
     """
     runs = list(runs)
     found = []
+    sizes = [0.0] * len(answer) if sizes is None else list(sizes)
     for i, (reference, core) in enumerate(zip(answer, cores, strict=True)):
         axes = min(len(core), 1) if budget.fibre is None else budget.fibre
-        found.append(_bound(reference, [outputs[i] for outputs in runs], dtype, budget, axes))
+        own = [outputs[i] for outputs in runs]
+        found.append(_bound(reference, own, dtype, budget, axes, sizes[i]))
     return found
 
 
-def _bound(reference, runs, dtype: str, budget: Budget, axes: int) -> Bound:
+def _bound(reference, runs, dtype: str, budget: Budget, axes: int, size: float) -> Bound:
     u = numerics.unit_roundoff(dtype)
     norms = numerics.fibre_norms(reference, axes)
     typical = float(np.median(norms)) if norms.size else 0.0
     largest = float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0))
     # Below its smallest numbers a format rounds to a fixed step, or to zero.
-    fibre = budget.floor * (u * norms + numerics.smallest(dtype))
-    maximum = budget.floor * (u * largest + numerics.smallest(dtype))
+    least = u * size + numerics.smallest(dtype)
+    fibre = budget.floor * (u * norms + least)
+    maximum = budget.floor * (u * largest + least)
     # A slope over few numbers says no more than their own rounding errors.
-    tilt = max(64.0 * u / np.sqrt(reference.size), u / 2.0) if reference.size >= 16 else np.inf
+    tilt = np.inf
+    if reference.size >= 16 and largest > 0.0:
+        noise = max(64.0 * u, 16.0 * least / _root_mean_square(reference))
+        tilt = max(noise / np.sqrt(reference.size), u / 2.0)
     for output in runs:
         usable = np.isfinite(output) & np.isfinite(reference)
         with np.errstate(invalid="ignore"):
@@ -152,10 +163,22 @@ def _bound(reference, runs, dtype: str, budget: Budget, axes: int) -> Bound:
         relative = (own[sizes > 0] / sizes[sizes > 0]).max(initial=0.0)
         fibre = np.maximum(fibre, budget.k * np.maximum(own, np.minimum(relative, 1e6) * norms))
         maximum = max(maximum, budget.k * float(own.max(initial=0.0)))
-        tilt = max(tilt, 4.0 * abs(numerics.slope(error, reference)))
+        tilt = max(tilt, 4.0 * abs(numerics.slope(error, reference)), 4.0 * _noise(own, norms))
     weak = bool(norms.size) and bool((fibre > budget.cap * norms)[norms > 0].all()) and bool((norms > 0).any())
     maximum = max(maximum, float(fibre.max(initial=0.0)))
     return Bound(fibre, maximum, tilt, axes, numerics.largest(dtype), weak)
+
+
+def _noise(errors: np.ndarray, norms: np.ndarray) -> float:
+    """The slope that errors of this size and of random signs would have."""
+    total = float(numerics.fibre_norms(norms, norms.ndim))
+    size = float(numerics.fibre_norms(errors, errors.ndim))
+    return size / total / np.sqrt(norms.size) if total > 1e-290 else np.inf
+
+
+def _root_mean_square(x: np.ndarray) -> float:
+    finite = x[np.isfinite(x)]
+    return max(float(numerics.fibre_norms(finite, 1)) / np.sqrt(max(finite.size, 1)), np.finfo(float).tiny)
 
 
 def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tuple[np.ndarray, ...]]:

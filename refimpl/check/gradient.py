@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.check.budget import REPLICATES, Problem, as_outputs
 from refimpl.check.candidate import CONVERTERS, Answer, Candidate, CannotRun, Refusal, read, silence
+from refimpl.evidence import Evidence
 from refimpl.numerics import cast, round_to
 
 
@@ -37,6 +38,15 @@ def given_names(problem: Problem) -> list[str]:
         for name in formula.differentiable
         if name not in formula.keywords or isinstance(problem.case.options.get(name), np.ndarray)
     ]
+
+
+def term_sizes(of: Evidence, problem: Problem, g: tuple, names: list[str]) -> list[float]:
+    """The size of the terms of each gradient, 0 where the evidence does not say."""
+    if of.gradient_scale is None:
+        return [0.0] * len(names)
+    with np.errstate(all="ignore"):
+        sizes = of.gradient_scale(_packed(problem, g), *problem.case.arrays, **problem.case.options)
+    return [float(sizes.get(name, 0.0)) for name in names]
 
 
 def baseline_runs(problem: Problem, g: tuple, names: list[str], seed: int, strict: bool = False):

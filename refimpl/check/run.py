@@ -144,10 +144,11 @@ class Run:
         self.of: Evidence = evidence(formula)
         self.fixed = self.of.fixed | (options or {})
         self.gradients, self.strict, self.seed = gradients, strict, seed
-        self.deadline = time.monotonic() + seconds
+        self.seconds = seconds
         self.progress = progress
         self.result = Result(formula, candidate.name, dtype, candidate.library, gradients=gradients)
         self.result.fixed = dict(self.fixed)
+        self.tie: dict[str, str] = {}
         self.result.unnamed = [name for name in formula.options if not candidate.names(name)]
 
     # ------------------------------------------------------------------------------ planning
@@ -155,17 +156,22 @@ class Run:
     def plans(self, batch: tuple[int, ...]) -> Iterator[Plan]:
         """Everything to try, the most telling first."""
         regimes = list(self.of.regimes.values())
+        variants = [
+            variant
+            for variant in self.of.variants
+            if all(self.candidate.accepts(k, v) or k in self.fixed for k, v in variant.items())
+        ]
+        # All cases of one size together: compilers of shapes, like JAX's, then run once for each size.
         for pattern in PATTERNS[:3]:
             for regime in regimes:
                 yield from self._sampled(regime, pattern, batch)
-        for name, form in self.of.closed_forms.items():
-            yield from self._closed_form(name, form, PATTERNS[0], batch)
-        for variant in self.of.variants:
-            if all(self.candidate.accepts(k, v) or k in self.fixed for k, v in variant.items()):
-                for pattern in PATTERNS[:3]:
-                    for regime in regimes:
-                        if not regime.advisory:
-                            yield from self._sampled(regime, pattern, batch, variant)
+            if pattern == PATTERNS[0]:
+                for name, form in self.of.closed_forms.items():
+                    yield from self._closed_form(name, form, pattern, batch)
+            for variant in variants:
+                for regime in regimes:
+                    if not regime.advisory:
+                        yield from self._sampled(regime, pattern, batch, variant)
         for axis in self.of.empty:
             yield from self._sampled(regimes[0], PATTERNS[0], batch, empty=axis)
         for pattern in PATTERNS[3:]:
@@ -178,6 +184,7 @@ class Run:
     def axes(self, pattern: tuple[int, ...], empty: str = "") -> dict[str, int]:
         names = self.formula.axes
         sizes = {name: pattern[i % len(pattern)] for i, name in enumerate(names)}
+        sizes |= {name: sizes[leader] for name, leader in self.tie.items()}
         return self.of.fit(sizes | ({empty: 0} if empty else {}))
 
     def _sampled(self, regime, pattern, batch, variant=None, empty="") -> Iterator[Plan]:
@@ -238,24 +245,36 @@ class Run:
         cores = {a.name: a.core for a in self.formula.arguments}
         runs = gradient.baseline_runs(problem, g, names, self.seed, self.strict)
         wanted = tuple(reference[name] for name in names)
-        limits = bounds(self.dtype, wanted, [cores[name] for name in names], self.of.budget, runs)
+        sizes = gradient.term_sizes(self.of, problem, g, names)
+        limits = bounds(self.dtype, wanted, [cores[n] for n in names], self.of.budget, runs, sizes)
         found = gradient.candidate_gradients(self.candidate, problem, g)
         return Trial(plan, problem, wanted, limits, [f"gradient of {n}" for n in names], found, g)
 
     def accepted_batch(self) -> tuple[int, ...]:
-        """The most leading axes that the candidate takes; CannotRun where it takes none."""
+        """The most leading axes that the candidate takes; CannotRun where it takes none.
+
+        Some implementations need certain axes to be of one length; that is found out here too.
+        """
         refusals = []
         regime = next(iter(self.of.regimes.values()))
-        for batch in BATCHES:
-            for plan in self._sampled(regime, PATTERNS[0], batch):
-                trial = self.trial(plan)
-                if trial is not None and not isinstance(trial.found, Refusal):
-                    if refusals:
-                        self.result.notes.append(f"takes at most {len(batch)} leading axes: {refusals[0].text}")
-                    return batch
-                if trial is not None:
+        for self.tie in ({}, *self.of.ties):
+            for batch in BATCHES:
+                for plan in self._sampled(regime, PATTERNS[0], batch):
+                    trial = self.trial(plan)
+                    if trial is None:
+                        continue
+                    if not isinstance(trial.found, Refusal):
+                        self._note_limits(batch, refusals)
+                        return batch
                     refusals.append(trial.found)
-        raise CannotRun(refusals[-1].text if refusals else "the formula refuses these options")
+        raise CannotRun(refusals[0].text if refusals else "the formula refuses these options")
+
+    def _note_limits(self, batch: tuple[int, ...], refusals: list[Refusal]) -> None:
+        if self.tie:
+            equal = " and ".join(f"{a} = {b}" for a, b in self.tie.items())
+            self._note(f"needs {equal}: {refusals[0].text}")
+        elif refusals:
+            self._note(f"takes at most {len(batch)} leading axes: {refusals[0].text}")
 
     def execute(self) -> Result:
         """Try everything, and fill in the result's trials, notes and verdict."""
@@ -263,8 +282,10 @@ class Run:
         try:
             batch = self.accepted_batch()
             plans = list(self.plans(batch))
+            # From here on: the first call may have imported a framework.
+            deadline = time.monotonic() + self.seconds
             for index, plan in enumerate(plans):
-                if time.monotonic() > self.deadline:
+                if time.monotonic() > deadline:
                     result.left_out = len(plans) - index
                     break
                 self.progress(f"{index + 1}/{len(plans)} {plan.label}")
@@ -285,7 +306,8 @@ class Run:
         if not isinstance(trial.found, Refusal):
             return False
         if trial.plan.is_empty or isinstance(trial.found.error, NotImplementedError):
-            self._note(f"does not take {trial.plan.label}: {trial.found.text}")
+            what = "an empty axis" if trial.plan.is_empty else "some options"
+            self._note(f"does not take {what}: {trial.found.text}")
             return True
         return False
 

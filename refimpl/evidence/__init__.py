@@ -125,7 +125,8 @@ class Evidence:
 
     ``sizes`` are those of axes that cannot have any, ``empty`` the axes that may have size 0; ``options`` are
     values to probe one at a time and ``combinations`` several together (a formula may refuse some for some
-    sizes); ``fixed`` are values for options without a default.
+    sizes); ``fixed`` are values for options without a default; ``ties`` are axes that some implementations
+    need to be as long as others.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Evidence:
         options: Mapping[str, tuple] | None = None,
         combinations: Iterable[Mapping[str, Any]] = (),
         fixed: Mapping[str, Any] | None = None,
+        ties: Iterable[Mapping[str, str]] = (),
         budget: Budget | None = None,
     ):
         self.formula = formula
@@ -145,7 +147,9 @@ class Evidence:
         single = ({name: value} for name, values in (options or {}).items() for value in values)
         self.variants: tuple[dict[str, Any], ...] = (*single, *map(dict, combinations))
         self.fixed = dict(fixed or {})
+        self.ties = tuple(map(dict, ties))
         self.budget = budget or Budget()
+        self.gradient_scale: Callable | None = None
         self.regimes: dict[str, Regime] = {}
         self.laws: dict[str, Law] = {}
         self.closed_forms: dict[str, ClosedForm] = {}
@@ -191,6 +195,14 @@ class Evidence:
             body.__name__, _statement(body), body, source, gradient
         )
         return body
+
+    def terms(self, scale: Callable) -> Callable:
+        """Decorator: ``scale(g, *arrays, **options) -> {name: size}``, the size of the terms of each gradient.
+
+        A gradient may be a small difference of large terms, whose rounding errors no run of ours need show.
+        """
+        self.gradient_scale = scale
+        return scale
 
     # ------------------------------------------------------------------------------ sampling
 

@@ -29,10 +29,13 @@ COMBINATIONS = (
     {"causal": "bottom_right", "window": (1, None)},
     {"causal": True, "offset": 2},
 )
-_PROBES = {"empty": ("n", "m"), "options": OPTIONS, "combinations": COMBINATIONS}
+# Fused kernels often want values as wide as keys, or as many queries as keys.
+_TIES = ({"v": "d"}, {"m": "n"}, {"v": "d", "m": "n"})
+_PROBES = {"empty": ("n", "m"), "options": OPTIONS, "combinations": COMBINATIONS, "ties": _TIES[1:2]}
 
 attention = Evidence(
-    softmax_attention, **_PROBES | {"options": OPTIONS | {"empty": ("zero", "nan", "mean")}}
+    softmax_attention,
+    **_PROBES | {"options": OPTIONS | {"empty": ("zero", "nan", "mean")}, "ties": _TIES},
 )
 weights = Evidence(
     attention_weights, **_PROBES | {"options": OPTIONS | {"empty": ("zero", "nan", "mean")}}
@@ -66,12 +69,17 @@ def masked(rng, shape):
 
 
 def empty_rows(rng, shape):
-    """Queries that see no key at all, by the mask or by a bias of -inf"""
+    """Queries whose mask hides every key"""
     mask = rng.random(shape.mask) < 0.7
     mask[..., ::3, :] = False
-    bias = np.zeros(shape.bias)
+    return Case(_arrays(rng, shape), {"mask": mask})
+
+
+def rows_of_infinite_bias(rng, shape):
+    """Keys, and for some queries all keys, with a bias of -inf"""
+    bias = np.where(rng.random(shape.bias) < 0.3, -np.inf, 0.0)
     bias[..., 1::3, :] = -np.inf
-    return Case(_arrays(rng, shape), {"mask": mask, "bias": bias})
+    return Case(_arrays(rng, shape), {"bias": bias})
 
 
 def capped_and_masked(rng, shape):
@@ -117,10 +125,19 @@ def nan_under_mask(rng, shape):
     return Case((q, k, *rest), {"mask": np.broadcast_to(~hidden, shape.mask).copy()})
 
 
+ADVERSARIAL = (
+    empty_rows,
+    rows_of_infinite_bias,
+    capped_and_masked,
+    sharp,
+    huge,
+    ties,
+    sink_above_logits,
+)
 for of in ALL:
     of.regime(normal)
     of.regime(masked)
-    for sampler in (empty_rows, capped_and_masked, sharp, huge, ties, sink_above_logits):
+    for sampler in ADVERSARIAL:
         of.regime(sampler, adversarial=True)
     of.regime(nan_under_mask, adversarial=True, advisory=True)
 
@@ -768,8 +785,78 @@ def maximum_not_added_back(q, k, /, **options):
 # ---------------------------------------------------------------------------- gradient mutants
 
 
-def _named(f, names, gradients):
-    return tuple(gradients[name] for name in names)
+def _largest(x) -> float:
+    return float(np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=0.0))
+
+
+def _term_sizes(g, *arrays, **options):
+    """Each gradient is a sum over dS = P (dP - <P, dP>), whose difference may vanish."""
+    q, k = arrays[:2]
+    through_values = len(arrays) == 3
+    size = _largest(g) * (_largest(arrays[2]) * arrays[2].shape[-1] ** 0.5 if through_values else 1.0)
+    tau = _largest(_parts((q, k), options)[1])
+    return {"q": tau * size * _largest(k), "k": tau * size * _largest(q)}
+
+
+for of in ALL:
+    of.terms(_term_sizes)
+
+
+def _wrong_gradient(change, source=""):
+    """Register on all three formulas a gradient mutant: change(gradients, case) of the right gradients."""
+    for of in ALL:
+
+        def body(g, *arrays, of=of, **options):
+            return tuple(change(of.formula.vjp(g, *arrays, **options), arrays, options))
+
+        body.__name__, body.__doc__ = change.__name__, change.__doc__
+        of.mutant(body, source=source, gradient=True)
+    return change
+
+
+@_wrong_gradient
+def gradient_scale_missing(gradients, arrays, options):
+    """The gradients of q and k lack the scale"""
+    dq, dk, *rest = gradients
+    factor = _parts(arrays, options)[1]
+    return dq / factor, dk / factor, *rest
+
+
+@_wrong_gradient
+def key_gradient_sign(gradients, arrays, options):
+    """The gradient of the keys has the wrong sign"""
+    dq, dk, *rest = gradients
+    return dq, -dk, *rest
+
+
+@_wrong_gradient
+def query_gradient_missing(gradients, arrays, options):
+    """The gradient of the queries is missing: it is zero"""
+    dq, *rest = gradients
+    return 0.0 * dq, *rest
+
+
+@_wrong_gradient
+def gradients_of_q_and_k_swapped(gradients, arrays, options):
+    """The gradients of queries and keys are swapped"""
+    dq, dk, *rest = gradients
+    return (dk, dq, *rest) if dq.shape == dk.shape else gradients
+
+
+def nan_where_nothing_is_seen(gradients, arrays, options):
+    """Rows that see no key have NaN gradients"""
+    _, _, keep, bias = _parts(arrays, options)
+    empty = ~_visible(keep, bias).any(axis=-1)
+    if not empty.any() or options.get("sink") is not None:
+        return gradients
+    dq, dk, *rest = gradients
+    touched = np.broadcast_to(empty, dq.shape[:-1]).any(axis=-1)[..., None, None]
+    return np.where(empty[..., None], np.nan, dq), np.where(touched, np.nan, dk), *rest
+
+
+_wrong_gradient(
+    nan_where_nothing_is_seen, source="https://github.com/pytorch/pytorch/issues/41508"
+)
 
 
 @attention.mutant(gradient=True)
@@ -777,19 +864,9 @@ def mean_not_subtracted(g, q, k, v, /, **options):
     """The softmax gradient lacks the term -<g, O>"""
     _, _, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
     found = attention_weights(q, k, **options)
-    scale = options.get("scale")
-    factor = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
+    factor = _parts((q, k), options)[1]
     dscores = np.where(found > 0, found * (g @ v.swapaxes(-1, -2)), 0.0)
     return factor * dscores @ k, factor * dscores.swapaxes(-1, -2) @ q, dv, *rest
-
-
-@attention.mutant(gradient=True)
-def gradient_scale_missing(g, q, k, v, /, **options):
-    """The gradients of q and k lack the scale"""
-    dq, dk, *rest = softmax_attention.vjp(g, q, k, v, **options)
-    scale = options.get("scale")
-    factor = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
-    return dq / factor, dk / factor, *rest
 
 
 @attention.mutant(gradient=True)
@@ -807,24 +884,14 @@ def softcap_slope_ignored(g, q, k, v, /, **options):
 
 
 @attention.mutant(gradient=True)
-def value_gradient_from_raw_weights(g, q, k, v, /, **options):
-    """The gradient of the values uses the weights transposed the wrong way (sums over keys)"""
+def value_gradient_reversed(g, q, k, v, /, **options):
+    """The gradient of the values goes to the wrong keys"""
     dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
     return dq, dk, dv[..., ::-1, :], *rest
 
 
 @attention.mutant(gradient=True)
-def key_gradient_sign(g, q, k, v, /, **options):
-    """The gradient of the keys has the wrong sign"""
-    dq, dk, *rest = softmax_attention.vjp(g, q, k, v, **options)
-    return dq, -dk, *rest
-
-
-for of in (weights, logsumexp):
-
-    def half_gradient(g, q, k, /, of=of, **options):
-        """The gradient of the queries is missing: it is zero"""
-        dq, *rest = of.formula.vjp(g, q, k, **options)
-        return 0.0 * dq, *rest
-
-    of.mutant(half_gradient, gradient=True)
+def value_gradient_is_the_cotangent(g, q, k, v, /, **options):
+    """The gradient of the values uses uniform weights"""
+    dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
+    return dq, dk, np.broadcast_to(g.mean(axis=-2, keepdims=True), dv.shape), *rest

@@ -1,0 +1,1 @@
+"""Evidence: Position encodings and what makes them decay."""

@@ -1,0 +1,716 @@
+"""Evidence for rotary embeddings: inputs, laws, closed forms, and the bugs that public code had."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl.backend import astype, like, namespace, to_host, unbroadcast
+from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.numerics import round_to
+from refimpl.position.rotary import rotary_embedding, rotary_frequencies
+
+embedding = Evidence(
+    rotary_embedding,
+    sizes={"d": Sizes(2, 2, 32)},
+    empty=("n",),
+    options={
+        "pairing": ("interleaved", "half"),
+        "base": (500000.0,),
+        "attention_factor": (1.2,),
+        "inverse": (True,),
+    },
+    combinations=(
+        {"rotary_dim": 2},
+        {"pairing": "half", "rotary_dim": 4},
+        {"pairing": "half", "inverse": True, "attention_factor": 0.8},
+    ),
+    fixed={"pairing": "interleaved"},
+)
+frequencies = Evidence(
+    rotary_frequencies,
+    options={"dim": (2, 6, 96, 128)},
+    fixed={"dim": 64},
+)
+
+
+# ------------------------------------------------------------------------ embedding: regimes
+
+
+def _normal(rng, shape):
+    return rng.standard_normal(shape.x)
+
+
+@embedding.regime
+def consecutive(rng, shape):
+    """Positions 0, 1, 2, ..."""
+    return Case((_normal(rng, shape), np.arange(shape.axes["n"])))
+
+
+@embedding.regime
+def continued(rng, shape):
+    """Consecutive positions after a cache of some tokens"""
+    return Case((_normal(rng, shape), int(rng.integers(1, 200)) + np.arange(shape.axes["n"])))
+
+
+@embedding.regime
+def repeated_and_unordered(rng, shape):
+    """Positions in any order, some of them twice, as in packed sequences"""
+    return Case((_normal(rng, shape), rng.integers(0, 64, shape.axes["n"])))
+
+
+@embedding.regime(adversarial=True)
+def long_positions(rng, shape):
+    """Positions 1000 to 8191, which neither float16 nor bfloat16 can tell apart"""
+    return Case((_normal(rng, shape), rng.integers(1000, 8192, shape.axes["n"])))
+
+
+@embedding.regime(adversarial=True)
+def far_positions(rng, shape):
+    """Positions about one million, where float32 angles are off by some hundredths"""
+    return Case((_normal(rng, shape), 1_000_000 + rng.integers(-500, 500, shape.axes["n"])))
+
+
+@embedding.regime(adversarial=True)
+def left_padding(rng, shape):
+    """Positions that differ along the batch, as after left padding"""
+    padding = rng.integers(0, shape.axes["n"] + 1, (*shape.batch, 1))
+    return Case((_normal(rng, shape), np.maximum(np.arange(shape.axes["n"]) - padding, 0)))
+
+
+@embedding.regime(adversarial=True)
+def partial(rng, shape):
+    """Only the first features rotate: about half of them"""
+    rotary_dim = max(2, shape.axes["d"] // 4 * 2)
+    positions = 5 + np.arange(shape.axes["n"])
+    return Case((_normal(rng, shape), positions), {"rotary_dim": rotary_dim})
+
+
+@embedding.regime(adversarial=True)
+def given_frequencies(rng, shape):
+    """Frequencies that are no powers of a base, and an attention factor, as in scaled variants"""
+    theta = np.sort(rng.uniform(0.001, 1.0, max(1, shape.axes["d"] // 2)))[::-1].copy()
+    positions = 3 + 2 * np.arange(shape.axes["n"])
+    return Case((_normal(rng, shape), positions), {"frequencies": theta, "attention_factor": 1.3})
+
+
+@embedding.regime(adversarial=True)
+def wide_magnitude(rng, shape):
+    """Features from a thousandth to a thousand in one token"""
+    x = _normal(rng, shape) * 10.0 ** rng.uniform(-3.0, 3.0, shape.x)
+    return Case((x, rng.integers(0, 500, shape.axes["n"])))
+
+
+@embedding.regime(adversarial=True, advisory=True)
+def fractional_and_negative(rng, shape):
+    """Positions that no table holds: fractions, as after interpolation, and negative ones"""
+    return Case((_normal(rng, shape), rng.uniform(-50.0, 50.0, shape.axes["n"])))
+
+
+# --------------------------------------------------------------------------- embedding: laws
+
+
+def _wide(x):
+    return to_host(x).astype(np.float64)
+
+
+def _parts(case):
+    """x and positions on the host in float64, and the number of features that rotate."""
+    x, positions = map(_wide, case.arrays)
+    given = case.options.get("frequencies")
+    r = case.options.get("rotary_dim") if given is None else 2 * given.shape[-1]
+    return x, positions, x.shape[-1] if r is None else r
+
+
+def _factor(case) -> float:
+    return case.options.get("attention_factor", 1.0)
+
+
+def _row_norms(x):
+    return np.sqrt(np.square(x).sum(axis=-1, keepdims=True))
+
+
+def _angle_size(case) -> float:
+    """How much one rounding of an angle grows: 1 + the largest position."""
+    return 1.0 + np.abs(_wide(case.arrays[1])).max(initial=0.0)
+
+
+def _next_to(case, y):
+    """An output as an input of the same kind as x."""
+    return astype(like(y, case.arrays[0]), case.arrays[0].dtype)
+
+
+def _obeys(f, case, **options) -> bool:
+    """Whether f takes these options: an implementation that lacks them answers as before."""
+    before, after = case.call(f), case.with_options(**options).call(f)
+    return before.shape != after.shape or bool((before != after).any())
+
+
+@embedding.law
+def norms_are_kept(f, case):
+    """Rotation keeps the norm of the rotated features, times the attention factor"""
+    x, _, r = _parts(case)
+    y = _wide(case.call(f))
+    norms = np.broadcast_to(_row_norms(x[..., :r]), (*y.shape[:-1], 1))
+    yield Claim(_row_norms(y[..., :r]), _factor(case) * norms, (1.0 + _factor(case)) * norms)
+
+
+@embedding.law
+def rotations_add(f, case):
+    """Rotating by m and then by n is rotating by m + n"""
+    x, positions = case.arrays
+    later = positions[..., ::-1]
+    once = case.with_arrays(x, positions + later)
+    twice = case.with_arrays(_next_to(case, case.call(f)), later)
+    left, right = _wide(twice.call(f)), _wide(once.call(f))
+    right[..., : _parts(case)[2]] *= _factor(case)
+    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(_wide(x)) * _angle_size(once))
+
+
+@embedding.law
+def only_distances_matter(f, case):
+    """Inner products of rotated queries and keys do not change if all positions shift"""
+    x, positions = case.arrays
+    keys, key_positions = x[..., ::-1, :], positions[..., ::-1]
+
+    def products(shift):
+        q = case.with_arrays(x, positions + shift).call(f)
+        k = case.with_arrays(keys, key_positions + shift).call(f)
+        return (_wide(q) * _wide(k)).sum(axis=-1)
+
+    size = (_row_norms(_wide(x)) * _row_norms(_wide(keys)))[..., 0]
+    scale = (1.0 + _factor(case)) ** 2 * size * (7.0 + _angle_size(case))
+    yield Claim(products(0), products(7), scale)
+
+
+@embedding.law
+def is_a_block_diagonal_matrix(f, case):
+    """The output is x times a matrix of 2 x 2 rotations, written out entry by entry"""
+    x, positions, r = _parts(case)
+    options = case.options
+    theta = options.get("frequencies")
+    if theta is None:
+        theta = np.array([options.get("base", 10000.0) ** (-2.0 * i / r) for i in range(r // 2)])
+    matrix = np.zeros((*positions.shape, x.shape[-1], x.shape[-1]))
+    sign = -1.0 if options.get("inverse") else 1.0
+    for i in range(r // 2):
+        a, b = (2 * i, 2 * i + 1) if options["pairing"] == "interleaved" else (i, i + r // 2)
+        angle = sign * positions * _wide(theta)[..., None, i]
+        matrix[..., a, a] = matrix[..., b, b] = _factor(case) * np.cos(angle)
+        matrix[..., b, a] = _factor(case) * np.sin(angle)
+        matrix[..., a, b] = -matrix[..., b, a]
+    for j in range(r, x.shape[-1]):
+        matrix[..., j, j] = 1.0
+    expected = np.einsum("...ab,...b->...a", matrix, x)
+    yield Claim(case.call(f), expected, (1.0 + _factor(case)) * _row_norms(x) * _angle_size(case))
+
+
+@embedding.law
+def linear(f, case):
+    """The output is linear in x"""
+    x, positions = case.arrays
+    other = 0.5 * x[..., ::-1, :]
+    left = _wide(case.with_arrays(x - other, positions).call(f))
+    right = _wide(case.call(f)) - _wide(case.with_arrays(other, positions).call(f))
+    size = _row_norms(_wide(x)) + _row_norms(_wide(other))
+    yield Claim(left, right, (1.0 + _factor(case)) * size)
+
+
+@embedding.law
+def position_zero_is_the_identity(f, case):
+    """A token at position 0 is only scaled by the attention factor"""
+    x, positions = case.arrays
+    left = _wide(case.with_arrays(x, 0 * positions).call(f))
+    right = np.broadcast_to(_wide(x), left.shape).copy()
+    right[..., : _parts(case)[2]] *= _factor(case)
+    yield Claim(left, right, (1.0 + _factor(case)) * _row_norms(_wide(x)))
+
+
+@embedding.law
+def other_features_pass(f, case):
+    """Features beyond the rotary ones are the same bits as in x"""
+    x, _, r = _parts(case)
+    y = _wide(case.call(f))[..., r:]
+    yield Claim(y, np.broadcast_to(x[..., r:], y.shape), 0.0)
+
+
+@embedding.law
+def inverse_undoes(f, case):
+    """Rotating back gives x, times the square of the attention factor"""
+    back = not case.options.get("inverse", False)
+    if not _obeys(f, case, inverse=back):
+        return
+    x, positions = case.arrays
+    turned = case.with_arrays(_next_to(case, case.call(f)), positions)
+    left = _wide(turned.with_options(inverse=back).call(f))
+    right = np.broadcast_to(_wide(x), left.shape).copy()
+    right[..., : _parts(case)[2]] *= _factor(case) ** 2
+    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(right))
+
+
+@embedding.law
+def pairings_are_permutations(f, case):
+    """With even features before odd ones, half is interleaved"""
+    x, positions = case.arrays
+    r = _parts(case)[2]
+    interleaved = case.with_options(pairing="interleaved")
+    if r == 2 or not _obeys(f, interleaved, pairing="half"):
+        return
+    order = [*range(0, r, 2), *range(1, r, 2), *range(r, x.shape[-1])]
+    order = namespace(x).asarray(order)
+    half = case.with_arrays(x[..., order], positions).with_options(pairing="half")
+    scale = (1.0 + _factor(case)) * _row_norms(_wide(x))
+    yield Claim(half.call(f), interleaved.call(f)[..., order], scale)
+
+
+# ------------------------------------------------------------------- embedding: closed forms
+
+
+@embedding.closed_form
+def one_pair(rng, shape):
+    """The pair (1, 0) becomes (cos m, sin m)"""
+    m = np.arange(shape.axes["n"])
+    x = np.broadcast_to([1.0, 0.0], (*shape.batch, *m.shape, 2)).copy()
+    answer = np.broadcast_to(np.stack([np.cos(m), np.sin(m)], axis=-1), x.shape)
+    return Case((x, m), {"pairing": "interleaved"}), answer
+
+
+@embedding.closed_form
+def one_pair_back(rng, shape):
+    """The pair (cos m, sin m) turns back to (1, 0)"""
+    m = np.arange(shape.axes["n"])
+    answer = np.broadcast_to([1.0, 0.0], (*shape.batch, *m.shape, 2))
+    x = np.broadcast_to(np.stack([np.cos(m), np.sin(m)], axis=-1), answer.shape).copy()
+    return Case((x, m), {"pairing": "interleaved", "inverse": True}), answer
+
+
+@embedding.closed_form
+def start_of_the_sequence(rng, shape):
+    """Position 0 leaves x as it is"""
+    x = _normal(rng, shape)
+    return Case((x, np.zeros(shape.axes["n"], int)), {"pairing": "interleaved"}), x
+
+
+@embedding.closed_form
+def one_hot_pairs(rng, shape):
+    """At position 3, pair i turns from (1, 0) to cosine and sine of 3 / 10000^(2i/d)"""
+    d = shape.axes["d"]
+    x = np.zeros((*shape.batch, d // 2, d))
+    answer = np.zeros_like(x)
+    for i in range(d // 2):
+        angle = 3.0 / 10000.0 ** (2 * i / d)
+        x[..., i, 2 * i] = 1.0
+        answer[..., i, 2 * i], answer[..., i, 2 * i + 1] = np.cos(angle), np.sin(angle)
+    return Case((x, np.full(d // 2, 3)), {"pairing": "interleaved"}), answer
+
+
+def _known(pairing, answer):
+    return Case((np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([3])), {"pairing": pairing}), answer
+
+
+@embedding.closed_form
+def known_interleaved(rng, shape):
+    """(1, 2, 3, 4) at position 3 in interleaved pairs, by mpmath"""
+    answer = [-1.27223251272018, -1.83886498514102, 2.87866810043698, 4.08818663560344]
+    return _known("interleaved", np.array([answer]))
+
+
+@embedding.closed_form
+def known_half(rng, shape):
+    """(1, 2, 3, 4) at position 3 in half pairs, by mpmath"""
+    answer = [-1.41335252078005, 1.87911806668799, -2.82885748174147, 4.05819113540094]
+    return _known("half", np.array([answer]))
+
+
+@embedding.closed_form
+def quarter_turns(rng, shape):
+    """At frequency pi/2, token m turns m quarters: (a, b), (-b, a), (-a, -b), (b, -a)"""
+    x = _normal(rng, shape)
+    h = shape.axes["d"] // 2
+    a, b = x[..., :h], x[..., h:]
+    turned = [np.concatenate(y, axis=-1) for y in ((a, b), (-b, a), (-a, -b), (b, -a))]
+    m = np.arange(shape.axes["n"])
+    answer = np.choose(m[:, None] % 4, turned)
+    return Case((x, m), {"pairing": "half", "frequencies": np.full(h, np.pi / 2)}), answer
+
+
+# ------------------------------------------------------------------------ embedding: mutants
+
+_OTHER = {"half": "interleaved", "interleaved": "half"}
+
+
+def _theta(x, base=10000.0, frequencies=None, rotary_dim=None, **_):
+    """The frequencies of a call, next to x."""
+    if frequencies is not None:
+        return frequencies
+    return like(rotary_frequencies(float(base), dim=rotary_dim or x.shape[-1]), x)
+
+
+def _at(x, positions, theta, options):
+    """The formula with other frequencies."""
+    return rotary_embedding(x, positions, **options | {"frequencies": theta, "rotary_dim": None})
+
+
+def _by_angles(x, angles, options):
+    """The formula with any angles (..., n, h): each token gets frequencies of its own."""
+    one = namespace(x).ones(1)
+    return _at(x[..., None, :], one, angles, options)[..., 0, :]
+
+
+def _tables(x, positions, *, attention_factor=1.0, inverse=False, **options):
+    """Cosine and sine (..., n, h)."""
+    xp, theta = namespace(x), _theta(x, **options)
+    angles = positions[..., None] * theta[..., None, :]
+    return attention_factor * xp.cos(angles), (1 - 2 * inverse) * attention_factor * xp.sin(angles)
+
+
+def _spread(table, pairing):
+    """A table (..., h) over 2h features: each entry repeated, or the whole tiled."""
+    xp = namespace(table)
+    if pairing == "interleaved":
+        return xp.repeat(table, 2, axis=-1)
+    return xp.concatenate([table, table], axis=-1)
+
+
+def _quarter(x, pairing):
+    """J x: (a, b) becomes (-b, a) in every pair."""
+    theta = namespace(x).full(x.shape[-1] // 2, np.pi / 2)
+    return rotary_embedding(x, namespace(x).ones(x.shape[-2]), pairing=pairing, frequencies=theta)
+
+
+def _from_tables(x, cos, sin, pairing):
+    """cos * x + sin * J x, as most codes have it, with tables (..., n, r) for r features."""
+    xp, r = namespace(x), cos.shape[-1]
+    rotated = cos * x[..., :r] + sin * _quarter(x[..., :r], pairing)
+    tail = xp.broadcast_to(x[..., r:], (*rotated.shape[:-1], x.shape[-1] - r))
+    return astype(xp.concatenate([rotated, tail], axis=-1), x.dtype)
+
+
+@embedding.mutant(source="https://github.com/huggingface/transformers/issues/25199")
+def other_pairing(x, positions, *, pairing, **options):
+    """It pairs features in the other way: half for interleaved, or interleaved for half"""
+    return rotary_embedding(x, positions, pairing=_OTHER[pairing], **options)
+
+
+@embedding.mutant(source="https://github.com/facebookresearch/vjepa2/issues/15")
+def table_of_the_other_pairing(x, positions, *, pairing, **options):
+    """Its cosines and sines are tiled where its pairs need them repeated, or the reverse"""
+    cos, sin = _tables(x, positions, **options)
+    return _from_tables(x, _spread(cos, _OTHER[pairing]), _spread(sin, _OTHER[pairing]), pairing)
+
+
+@embedding.mutant(source="https://github.com/huggingface/transformers/issues/39687")
+def left_permuted(x, positions, *, pairing, **options):
+    """It returns the features in the order of the other pairing, which logits do not show"""
+    y = rotary_embedding(x, positions, pairing=pairing, **options)
+    r = 2 * _theta(x, **options).shape[-1]
+    even_first = [*range(0, r, 2), *range(1, r, 2)]
+    order = even_first if pairing == "interleaved" else np.argsort(even_first).tolist()
+    return y[..., namespace(x).asarray([*order, *range(r, x.shape[-1])])]
+
+
+@embedding.mutant
+def turns_backwards(x, positions, *, inverse=False, **options):
+    """The sign of the sine is wrong: it rotates by -m instead of m"""
+    return rotary_embedding(x, positions, inverse=not inverse, **options)
+
+
+@embedding.mutant
+def reflects(x, positions, *, pairing, **options):
+    """Both members of a pair get the sine with the same sign: a reflection, no rotation"""
+    cos, sin = (_spread(table, pairing) for table in _tables(x, positions, **options))
+    r = cos.shape[-1]
+    first = _from_tables(x, cos, sin, pairing)
+    second = _from_tables(x, cos, -sin, pairing)
+    is_first = namespace(x).arange(x.shape[-1])
+    is_first = is_first % 2 == 0 if pairing == "interleaved" else is_first < r // 2
+    return namespace(x).where(is_first, first, second)
+
+
+@embedding.mutant(source="https://github.com/NVIDIA/TensorRT-LLM/issues/16378")
+def rotated_twice(x, positions, **options):
+    """It rotates twice"""
+    return rotary_embedding(rotary_embedding(x, positions, **options), positions, **options)
+
+
+@embedding.mutant
+def starts_at_one(x, positions, **options):
+    """Positions are one too large: they count from 1"""
+    return rotary_embedding(x, positions + 1, **options)
+
+
+@embedding.mutant(source="https://github.com/tloen/alpaca-lora/issues/315")
+def positions_ignored(x, positions, **options):
+    """Positions are ignored: tokens count from 0"""
+    return rotary_embedding(x, namespace(x).arange(x.shape[-2]), **options)
+
+
+@embedding.mutant(source="https://github.com/unslothai/unsloth/issues/4078")
+def positions_of_the_first_sequence(x, positions, **options):
+    """Every sequence of the batch gets the positions of the first one"""
+    first = positions.reshape(-1, positions.shape[-1])[:1] if positions.size else positions
+    return rotary_embedding(x, first[0] if first.size else first, **options)
+
+
+@embedding.mutant
+def one_position_for_all(x, positions, **options):
+    """Every token gets the position of the last one"""
+    return rotary_embedding(x, positions[..., -1:] + 0 * positions, **options)
+
+
+@embedding.mutant(source="https://github.com/facebookresearch/xformers/issues/841")
+def positions_along_the_heads(x, positions, **options):
+    """Positions run along the axis before the sequence, the heads: wrong layout"""
+    if x.ndim < 3:
+        return rotary_embedding(x, positions, **options)
+    heads = namespace(x).arange(x.shape[-3])[:, None]
+    return rotary_embedding(x, heads + 0 * positions, **options)
+
+
+@embedding.mutant
+def exponent_without_two(x, positions, **options):
+    """The exponents of the frequencies are -i/r instead of -2i/r"""
+    return _at(x, positions, _theta(x, **options) ** 0.5, options)
+
+
+@embedding.mutant(source="https://github.com/bkitano/llama-from-scratch/issues/8")
+def exponent_one_lower(x, positions, **options):
+    """The exponents of the frequencies are -2(i - 1)/r with i from 0: the first exceeds 1"""
+    theta = _theta(x, **options)
+    base = options.get("base", 10000.0)
+    return _at(x, positions, theta * base ** (1.0 / theta.shape[-1]), options)
+
+
+@embedding.mutant(source="https://github.com/pie-project/pie/issues/602")
+def exponent_from_the_head(x, positions, **options):
+    """Frequencies come from the whole head size, not from the rotary part of it"""
+    theta = _theta(x, **options | {"rotary_dim": None})
+    return _at(x, positions, theta[..., : _theta(x, **options).shape[-1]], options)
+
+
+@embedding.mutant(source="https://github.com/apple/coreai-models/issues/66")
+def pairs_across_the_head(x, positions, **options):
+    """With partial rotation, feature i pairs with i + d/2 instead of i + r/2"""
+    theta = _theta(x, **options)
+    still = namespace(x).zeros((*theta.shape[:-1], x.shape[-1] // 2 - theta.shape[-1]))
+    return _at(x, positions, namespace(x).concatenate([theta, still], axis=-1), options)
+
+
+@embedding.mutant
+def last_features_rotate(x, positions, **options):
+    """It rotates the last features instead of the first (DeepSeek's order)"""
+    tail = x.shape[-1] - 2 * _theta(x, **options).shape[-1]
+    moved = namespace(x).roll(x, -tail, axis=-1)
+    return namespace(x).roll(rotary_embedding(moved, positions, **options), tail, axis=-1)
+
+
+@embedding.mutant
+def all_features_rotate(x, positions, **options):
+    """Partial rotation is ignored: all features rotate"""
+    if options.get("rotary_dim") is None:
+        return rotary_embedding(x, positions, **options)
+    return rotary_embedding(x, positions, **options | {"rotary_dim": None})
+
+
+@embedding.mutant
+def base_of_llama_3(x, positions, **options):
+    """The base is 500000 where 10000 is asked for, or the reverse"""
+    base = 10000.0 if options.get("base") == 500000.0 else 500000.0
+    return rotary_embedding(x, positions, **options | {"base": base})
+
+
+@embedding.mutant
+def base_of_1000(x, positions, **options):
+    """The base is 1000"""
+    return rotary_embedding(x, positions, **options | {"base": 1000.0})
+
+
+@embedding.mutant
+def frequencies_reversed(x, positions, **options):
+    """Frequencies grow with the feature index instead of falling"""
+    return _at(x, positions, _theta(x, **options)[..., ::-1], options)
+
+
+@embedding.mutant(source="https://github.com/NVIDIA/Megatron-LM/issues/535")
+def angles_in_float16(x, positions, **options):
+    """Positions, frequencies and angles are computed in float16"""
+    theta = to_host(_theta(x, **options)).astype(np.float16)
+    with np.errstate(over="ignore"):
+        angles = to_host(positions).astype(np.float16)[..., None] * theta[..., None, :]
+    return _by_angles(x, like(angles.astype(np.float64), x), options)
+
+
+@embedding.mutant(source="https://github.com/huggingface/transformers/issues/29285")
+def positions_in_bfloat16(x, positions, **options):
+    """Positions are rounded to bfloat16: from 257 on they collide"""
+    rounded = round_to(to_host(positions).astype(np.float64), "bfloat16")
+    return rotary_embedding(x, like(rounded, x), **options)
+
+
+@embedding.mutant(source="https://github.com/EleutherAI/gpt-neox/issues/1016")
+def frequencies_in_bfloat16(x, positions, **options):
+    """Frequencies are rounded to bfloat16, as by model.bfloat16()"""
+    return _at(x, positions, like(round_to(to_host(_theta(x, **options)), "bfloat16"), x), options)
+
+
+@embedding.mutant(source="https://github.com/KellerJordan/modded-nanogpt/issues/39")
+def tables_in_bfloat16(x, positions, *, pairing, **options):
+    """Cosines and sines are kept in bfloat16"""
+    tables = (round_to(to_host(table), "bfloat16") for table in _tables(x, positions, **options))
+    return _from_tables(x, *(_spread(like(table, x), pairing) for table in tables), pairing)
+
+
+@embedding.mutant(source="https://github.com/vllm-project/vllm/issues/48351")
+def attention_factor_ignored(x, positions, **options):
+    """The attention factor is ignored"""
+    return rotary_embedding(x, positions, **options | {"attention_factor": 1.0})
+
+
+@embedding.mutant
+def attention_factor_squared(x, positions, *, attention_factor=1.0, **options):
+    """The attention factor is applied twice"""
+    return rotary_embedding(x, positions, attention_factor=attention_factor**2, **options)
+
+
+@embedding.mutant
+def attention_factor_on_all_features(x, positions, *, attention_factor=1.0, **options):
+    """The attention factor multiplies the features that do not rotate, too"""
+    return astype(attention_factor * rotary_embedding(x, positions, **options), x.dtype)
+
+
+@embedding.mutant(gradient=True)
+def gradient_rotates_forward(g, x, positions, **options):
+    """The gradient is rotated by m, like x, instead of back by -m"""
+    _, *rest = rotary_embedding.vjp(g, x, positions, **options)
+    return unbroadcast(rotary_embedding(g, positions, **options), x.shape), *rest
+
+
+@embedding.mutant(gradient=True)
+def gradient_with_the_other_pairing(g, x, positions, *, pairing, **options):
+    """The backward pass pairs features in the other way"""
+    _, *rest = rotary_embedding.vjp(g, x, positions, pairing=pairing, **options)
+    return rotary_embedding.vjp(g, x, positions, pairing=_OTHER[pairing], **options)[0], *rest
+
+
+@embedding.mutant(gradient=True)
+def gradient_without_attention_factor(g, x, positions, **options):
+    """The backward pass forgets the attention factor"""
+    return rotary_embedding.vjp(g, x, positions, **options | {"attention_factor": 1.0})
+
+
+# -------------------------------------------------------------------------------- frequencies
+
+
+@frequencies.regime
+def usual_bases(rng, shape):
+    """The bases of published models, and some between them"""
+    return Case((10.0 ** rng.uniform(3.0, 7.0, shape.base),))
+
+
+@frequencies.regime(adversarial=True)
+def extreme_bases(rng, shape):
+    """Bases from a thousandth to 10^15"""
+    return Case((10.0 ** rng.uniform(-3.0, 15.0, shape.base),))
+
+
+def _exponent_size(case):
+    """How much one rounding of an exponent grows: 1 + |log base|."""
+    return 1.0 + np.abs(np.log(_wide(case.arrays[0])))[..., None]
+
+
+@frequencies.law
+def first_is_one(f, case):
+    """The first pair turns by one radian per position"""
+    first = _wide(case.call(f))[..., 0]
+    yield Claim(first, np.ones(first.shape))
+
+
+@frequencies.law
+def geometric(f, case):
+    """Each frequency is the geometric mean of its neighbours"""
+    theta = _wide(case.call(f))
+    middle = theta[..., 1:-1] ** 2
+    yield Claim(middle, theta[..., :-2] * theta[..., 2:], middle * _exponent_size(case))
+
+
+@frequencies.law
+def last_reaches_the_base(f, case):
+    """One step beyond the last frequency is 1 / base"""
+    theta = _wide(case.call(f))
+    h = theta.shape[-1]
+    if h > 1:
+        # log turns the h-th power, which would overflow, into a product.
+        power = np.log(theta[..., -1]) * h / (h - 1)
+        yield Claim(power, -np.log(_wide(case.arrays[0])), _exponent_size(case)[..., 0])
+
+
+@frequencies.law
+def reciprocal_bases(f, case):
+    """The frequencies of 1 / base are one over those of the base"""
+    (base,) = case.arrays
+    theta = _wide(case.call(f))
+    reciprocal = _wide(case.with_arrays(1.0 / base).call(f))
+    yield Claim(theta * reciprocal, np.ones(theta.shape), _exponent_size(case))
+
+
+@frequencies.closed_form
+def powers_of_four(rng, shape):
+    """Base 2^dim gives 4^-i"""
+    answer = np.broadcast_to(0.25 ** np.arange(5), (*shape.batch, 5))
+    return Case((np.full(shape.base, 2.0**10),), {"dim": 10}), answer
+
+
+@frequencies.closed_form
+def powers_of_a_tenth(rng, shape):
+    """Base 10000 and dim 8 give 1, 1/10, 1/100, 1/1000"""
+    answer = np.broadcast_to([1.0, 0.1, 0.01, 0.001], (*shape.batch, 4))
+    return Case((np.full(shape.base, 10000.0),), {"dim": 8}), answer
+
+
+@frequencies.mutant
+def half_exponents(base, *, dim):
+    """Exponents are -i/dim instead of -2i/dim"""
+    return rotary_frequencies(base, dim=dim) ** 0.5
+
+
+@frequencies.mutant
+def one_based(base, *, dim):
+    """Pairs count from 1: exponents are -2(i + 1)/dim"""
+    return rotary_frequencies(base, dim=dim) / base[..., None] ** (2.0 / dim)
+
+
+@frequencies.mutant(source="https://github.com/bkitano/llama-from-scratch/issues/8")
+def one_lower(base, *, dim):
+    """Exponents are -2(i - 1)/dim with i from 0"""
+    return rotary_frequencies(base, dim=dim) * base[..., None] ** (2.0 / dim)
+
+
+@frequencies.mutant
+def ends_at_the_base(base, *, dim):
+    """Exponents are -i/(dim/2 - 1), as in tensor2tensor: the last frequency is 1 / base"""
+    exponents = namespace(base).arange(dim // 2, dtype="float64") / max(dim // 2 - 1, 1)
+    return base[..., None] ** -exponents
+
+
+@frequencies.mutant
+def positive_exponents(base, *, dim):
+    """Exponents are 2i/dim without the minus"""
+    return 1.0 / rotary_frequencies(base, dim=dim)
+
+
+@frequencies.mutant(source="https://github.com/EleutherAI/gpt-neox/issues/1016")
+def rounded_to_bfloat16(base, *, dim):
+    """Frequencies are rounded to bfloat16"""
+    exact = to_host(rotary_frequencies(base, dim=dim))
+    return like(round_to(exact, "bfloat16"), base)
+
+
+@frequencies.mutant(gradient=True)
+def gradient_negated(g, base, *, dim):
+    """The gradient has the wrong sign"""
+    return (-rotary_frequencies.vjp(g, base, dim=dim)[0],)
+
+
+@frequencies.mutant(gradient=True)
+def gradient_without_lowered_exponent(g, base, *, dim):
+    """The derivative keeps the exponent -2i/dim instead of lowering it by one"""
+    return (rotary_frequencies.vjp(g, base, dim=dim)[0] * base,)
