@@ -21,13 +21,11 @@ from typing import Any
 import numpy as np
 
 from refimpl import plain_linalg
+from refimpl.foreign import dtype_name as dtype_name
+from refimpl.foreign import lacks_numpy_type, view_of_foreign
 from refimpl.plain_special import erf_of_floats
 
-_DLPACK_CPU = 1
-_WITHOUT_NUMPY_TYPE = ("bfloat16", "float8", "float6", "float4")
-
-
-# ------------------------------------------------------------------------------- where an array lives
+# ---------------------------------------------------------------------------- where an array lives
 
 
 def namespace(*arrays: Any) -> ModuleType:
@@ -76,7 +74,7 @@ def cupy_or_none() -> ModuleType | None:
         total = float(cupy.sum(cupy.exp(x) - cupy.exp(x)))
         factor = cupy.linalg.cholesky(4.0 * cupy.eye(2))
         works = total == 0.0 and float(factor[0, 0]) == 2.0
-    except Exception:  # a broken CUDA set-up raises anything, at import or at first use
+    except Exception:  # noqa: BLE001 (a broken CUDA set-up raises anything, at import or first use)
         return None
     return cupy if works else None
 
@@ -85,7 +83,7 @@ def cupy_or_none() -> ModuleType | None:
 
 
 def as_array(x: Any, like: Any = None) -> Any:
-    """x as an array: NumPy and CuPy arrays as they are, scalars and lists converted, next to ``like``.
+    """x as an array next to ``like``: arrays as they are, scalars and lists converted.
 
     Where ``like`` is a CuPy array, scalars and lists are uploaded; a NumPy array raises TypeError
     (a mixture). TypeError also for np.matrix, masked arrays and tensors of other libraries.
@@ -139,32 +137,13 @@ def to_host(x: Any) -> np.ndarray:
     if isinstance(x, np.matrix):
         return np.asarray(x)
     if isinstance(x, np.ndarray):
-        return x.astype(np.float32) if _lacks_numpy_type(x) else x
+        return x.astype(np.float32) if lacks_numpy_type(x) else x
     if not hasattr(x, "__dlpack__"):
         return np.asarray(x)
     try:
-        return _view_of_foreign(x)
+        return view_of_foreign(x)
     except (BufferError, RuntimeError, NotImplementedError) as error:
         raise TypeError(f"{_type_name(x)} has no NumPy view: {error}") from error
-
-
-def _view_of_foreign(x: Any) -> np.ndarray:
-    if hasattr(x, "detach"):
-        x = x.detach()
-    if hasattr(x, "resolve_conj"):
-        x = x.resolve_conj().resolve_neg()
-    if _lacks_numpy_type(x):
-        x = x.float() if hasattr(x, "float") else x.astype("float32")
-    if int(x.__dlpack_device__()[0]) != _DLPACK_CPU:
-        x = x.cpu() if hasattr(x, "cpu") else np.asarray(x)
-    view = np.from_dlpack(x).view()
-    # torch would see our writes: its tensors share this memory and NumPy calls it writeable.
-    view.flags.writeable = False
-    return view
-
-
-def _lacks_numpy_type(x: Any) -> bool:
-    return dtype_name(x).startswith(_WITHOUT_NUMPY_TYPE)
 
 
 def scalar(x: Any) -> Any:
@@ -175,30 +154,26 @@ def scalar(x: Any) -> Any:
 
 
 def draw(
-    rng: np.random.Generator, distribution: str, shape: tuple[int, ...], like: Any = None, **parameters: Any
+    rng: np.random.Generator,
+    distribution: str,
+    shape: tuple[int, ...],
+    like: Any = None,
+    **parameters: Any,
 ) -> Any:
-    """``rng.<distribution>(size=shape, **parameters)``, drawn on the host and moved next to ``like``.
+    """``rng.<distribution>(size=shape, **parameters)``, drawn on the host, moved next to ``like``.
 
     NumPy's and CuPy's generators share no bit stream, so one seed gives one set of numbers only
     this way.
     """
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, not {type(rng).__name__}")
-    sampler = None if distribution.startswith("_") else getattr(rng, distribution, None)
-    if not callable(sampler):
+    if distribution.startswith("_") or not hasattr(rng, distribution):
         raise ValueError(f"numpy.random.Generator has no distribution {distribution!r}")
-    sample = np.asarray(sampler(size=shape, **parameters))
+    sample = np.asarray(getattr(rng, distribution)(size=shape, **parameters))
     return namespace(like).asarray(sample)
 
 
-# ---------------------------------------------------------------------------------- types and shapes
-
-
-def dtype_name(x: Any) -> str:
-    """The name of x's element type in any library: "float16", "bfloat16", "longdouble", "int64", ..."""
-    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
-    name = str(dtype).rpartition(".")[2]
-    return "longdouble" if name in ("float96", "float128") else name
+# ------------------------------------------------------------------------------- types and shapes
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -226,21 +201,22 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     if g.shape == shape:
         return g
     leading = g.ndim - len(shape)
-    stretched = tuple(leading + i for i, n in enumerate(shape) if n == 1 and g.shape[leading + i] != 1)
-    return g.sum(axis=tuple(range(leading)) + stretched).reshape(shape)
+    aligned = (1,) * leading + shape
+    stretched = tuple(axis for axis, n in enumerate(aligned) if n == 1)
+    return g.sum(axis=stretched).reshape(shape)
 
 
 def quiet() -> contextlib.AbstractContextManager:
-    """Silences NumPy's floating-point warnings: overflow and NaN are results here, not surprises."""
+    """Silences NumPy's floating-point warnings: overflow and NaN are results here, no surprises."""
     return np.errstate(all="ignore")
 
 
-# ------------------------------------------------------------------------------------ linear algebra
+# --------------------------------------------------------------------------------- linear algebra
 
 
 @contextlib.contextmanager
 def strict_linalg(xp: ModuleType) -> Iterator[None]:
-    """Failed factorisations raise LinAlgError on both libraries; CuPy by default returns finite garbage."""
+    """Failed factorisations raise LinAlgError on both libraries; CuPy's default is garbage."""
     if xp is np:
         yield
         return
@@ -251,7 +227,7 @@ def strict_linalg(xp: ModuleType) -> Iterator[None]:
 
 
 def _call_linalg(name: str, *arrays: Any, **options: Any) -> Any:
-    """``xp.linalg.<name>`` in every float type: float16 by way of float32, longdouble by plain loops."""
+    """``xp.linalg.<name>`` in every float type: float16 in float32, longdouble by plain loops."""
     xp = namespace(*arrays)
     dtype = result_type(*arrays)
     wide = np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -300,10 +276,10 @@ def solve(a: Any, b: Any) -> Any:
 
 
 def solve_triangular(a: Any, b: Any, *, lower: bool = True, transpose: bool = False) -> Any:
-    """x with a x = b (or a^T x = b) by substitution, for a triangular (..., n, n), b (n,) or (..., n, m).
+    """x with a x = b (or a^T x = b) by substitution, for a triangular.
 
-    Leading axes broadcast; the other triangle of a is not read. LinAlgError where the diagonal has
-    a zero.
+    Shapes: a (..., n, n), b (n,) or (..., n, m); leading axes broadcast. The other triangle of a is
+    not read. LinAlgError where the diagonal has a zero.
     """
     xp = namespace(a, b)
     if scalar((xp.diagonal(a, axis1=-2, axis2=-1) == 0).any()):
@@ -330,7 +306,7 @@ def _solve_triangular_on_device(a: Any, b: Any, *, lower: bool, transpose: bool)
 
 
 def _with_matrix_right_side(function: Any, a: Any, b: Any) -> Any:
-    """function(a, b) with b a stack of matrices and the leading axes of both broadcast explicitly."""
+    """function(a, b) with b a stack of matrices, and the leading axes of both broadcast."""
     xp = namespace(a, b)
     vector = b.ndim == 1
     if vector:
@@ -348,7 +324,7 @@ def _broadcast_to(xp: ModuleType, x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def eigh(a: Any) -> tuple[Any, Any]:
-    """Ascending eigenvalues (..., n) and orthonormal eigenvectors, as columns, of symmetric a (..., n, n).
+    """Ascending eigenvalues (..., n) and, as columns, orthonormal eigenvectors of symmetric a.
 
     Only the lower triangle is read. Eigenvectors are defined up to sign, and up to rotation where
     eigenvalues meet. LinAlgError where a is not finite.
@@ -359,7 +335,7 @@ def eigh(a: Any) -> tuple[Any, Any]:
 
 
 def eigvalsh(a: Any) -> Any:
-    """Ascending eigenvalues (..., n) of symmetric a (..., n, n). LinAlgError where a is not finite."""
+    """Ascending eigenvalues (..., n) of symmetric a. LinAlgError where a is not finite."""
     values = _call_linalg("eigvalsh", a)
     _require_finite(values, "eigenvalues")
     return values
@@ -376,7 +352,7 @@ def svd(a: Any) -> tuple[Any, Any, Any]:
 
 
 def svdvals(a: Any) -> Any:
-    """Descending singular values (..., min(m, n)) of a (..., m, n). LinAlgError where a is not finite."""
+    """Descending singular values (..., min(m, n)) of a. LinAlgError where a is not finite."""
     s = _call_linalg("svd", a, compute_uv=False)
     _require_finite(s, "singular values")
     return s
@@ -384,11 +360,11 @@ def svdvals(a: Any) -> Any:
 
 def _require_finite(values: Any, what: str) -> None:
     if not scalar(namespace(values).isfinite(values).all()):
-        raise np.linalg.LinAlgError(f"{what} are not finite: the matrix has NaN or infinite entries")
+        raise np.linalg.LinAlgError(f"{what} are not finite: NaN or infinity in the matrix")
 
 
 def qr(a: Any) -> tuple[Any, Any]:
-    """q (..., m, k) with orthonormal columns and upper triangular r (..., k, n), k = min(m, n), q r = a.
+    """Orthonormal columns q (..., m, k) and upper triangular r (..., k, n) with q r = a.
 
     Signs are fixed on both libraries: the diagonal of r is not negative.
     """
@@ -406,7 +382,7 @@ def logdet_from_cholesky(factor: Any) -> Any:
     return 2 * xp.log(xp.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
 
 
-# ------------------------------------------------------------------------------ order, bits, indices
+# --------------------------------------------------------------------------- order, bits, indices
 
 
 def sort(x: Any, axis: int = -1) -> Any:
@@ -420,24 +396,24 @@ def argsort(x: Any, axis: int = -1) -> Any:
 
 
 def lexsort(keys: Any) -> Any:
-    """Indices that sort by several 1-d keys of one type, the last key first, as numpy.lexsort; ties keep their order."""
+    """Indices that sort by several 1-d keys, the last key first; ties keep their order."""
     xp = namespace(*keys)
     return xp.lexsort(xp.stack(tuple(keys)))
 
 
 def topk(x: Any, k: int) -> Any:
-    """Indices of the k largest along the last axis, descending; ties to the lower index, NaN counts as largest."""
+    """Indices of the k largest along the last axis, descending, ties by index, NaN first."""
     n = x.shape[-1]
     if not 0 <= k <= n:
         raise ValueError(f"topk: k = {k}, but the last axis has {n} entries")
     xp = namespace(x)
-    # The stable ascending order of the reversed row, read backwards, puts equal entries in index order.
+    # The stable ascending order of the reversed row, read backwards, keeps ties in index order.
     ascending = argsort(xp.flip(x, -1))
     return n - 1 - xp.flip(ascending, -1)[..., :k]
 
 
 def packbits(b: Any) -> Any:
-    """Booleans (..., n) packed into bytes (..., ceil(n / 8)), lowest bit first, padded with zeros."""
+    """Booleans (..., n) in bytes (..., ceil(n / 8)), lowest bit first, padded with zeros."""
     xp = namespace(b)
     n = b.shape[-1]
     padding = xp.zeros(b.shape[:-1] + (-n % 8,), dtype=bool)
@@ -465,7 +441,7 @@ def popcount(x: Any) -> Any:
 
 
 def take(x: Any, index: Any, axis: int) -> Any:
-    """Entries of x at integer indices along an axis. IndexError outside 0 ... n - 1, negatives included."""
+    """Entries of x at indices along an axis. IndexError outside 0 ... n - 1, negatives included."""
     index = _checked_index(index, x, x.shape[axis], "take")
     return namespace(x, index).take(x, index, axis=axis)
 
@@ -477,7 +453,7 @@ def take_along_axis(x: Any, index: Any, axis: int) -> Any:
 
 
 def scatter_add(out: Any, index: Any, values: Any) -> Any:
-    """Adds values[i] to out[index[i]] in place, along the first axis; duplicate indices add up. Returns out.
+    """Adds values[i] to out[index[i]] in place; duplicate indices add up. Returns out.
 
     IndexError outside 0 ... n - 1. On a GPU the order of the additions, so the last bit, is not
     fixed.
@@ -488,7 +464,7 @@ def scatter_add(out: Any, index: Any, values: Any) -> Any:
 
 
 def _checked_index(index: Any, x: Any, size: int, name: str) -> Any:
-    """The index as an array next to x. CuPy wraps an index out of bounds silently, so both libraries check here."""
+    """The index as an array next to x, within bounds: CuPy would wrap it silently."""
     index = as_array(index, like=x)
     if index.size == 0 and index.dtype.kind == "f":
         index = index.astype(np.int64)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from refimpl.backend import namespace
+from numpy.linalg import LinAlgError
 
+from refimpl.backend import cholesky, eigvalsh, finfo, namespace, solve_triangular
 
 # ------------------------------------------------------------------------------------- softmax
 
@@ -59,3 +60,77 @@ def weighted_sum(weights, values):
         present = (weight != 0) & ~xp.isfinite(value)
         total = total + xp.where(present, weight * value, 0.0).astype(total.dtype)
     return total
+
+
+# -------------------------------------------------------- symmetric positive definite matrices
+
+
+def require_finite(name: str, x) -> None:
+    """ValueError, naming the argument, where x has NaN or infinite entries."""
+    if not bool(namespace(x).isfinite(x).all()):
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+
+
+def symmetric(name: str, matrix):
+    """(S + S^T)/2 of a matrix (..., d, d) that is finite and symmetric up to rounding, else ValueError."""
+    xp = namespace(matrix)
+    if matrix.shape[-1] == 0:
+        raise ValueError(f"{name}: expected at least one dimension, got shape {matrix.shape}")
+    require_finite(name, matrix)
+    largest_gap = xp.abs(matrix - matrix.swapaxes(-1, -2)).max(axis=(-2, -1))
+    tolerance = max(1e-10, 8 * float(finfo(matrix).eps))
+    if bool((largest_gap > tolerance * xp.abs(matrix).max(axis=(-2, -1))).any()):
+        worst = float(largest_gap.max())
+        raise ValueError(f"{name}: expected a symmetric matrix, but |S - S^T| reaches {worst:.3g}")
+    return symmetric_part(matrix)
+
+
+def symmetric_part(matrix):
+    """(X + X^T)/2 of (..., d, d)."""
+    # Adding half the gap cannot overflow, where X + X^T can.
+    return matrix + (matrix.swapaxes(-1, -2) - matrix) / 2
+
+
+def positive_definite_factor(name: str, matrix):
+    """The lower Cholesky factor of a symmetric matrix; LinAlgError, naming the argument, if there is none."""
+    try:
+        return cholesky(matrix)
+    except LinAlgError as error:
+        raise LinAlgError(f"{name}: {error}") from None
+
+
+def semidefinite_factor(name: str, matrix):
+    """The Cholesky factor, and where it exists (...); the identity stands in for that of a singular matrix.
+
+    LinAlgError where an eigenvalue is negative by more than rounding.
+    """
+    xp = namespace(matrix)
+    try:
+        return cholesky(matrix), xp.ones(matrix.shape[:-2], dtype=bool)
+    except LinAlgError as error:
+        if matrix.ndim > 2:
+            factors, exists = zip(*(semidefinite_factor(name, each) for each in matrix), strict=True)
+            return xp.stack(factors), xp.stack(exists)
+        d = matrix.shape[-1]
+        eigenvalues = eigvalsh(matrix)
+        if bool(eigenvalues[0] < -d * finfo(matrix).eps * abs(eigenvalues[-1])):
+            raise LinAlgError(f"{name}: {error}") from None
+        return xp.eye(d, dtype=matrix.dtype), xp.zeros((), dtype=bool)
+
+
+def whiten(left, matrix, right, *, transpose: bool = False):
+    """A^{-1} X B^{-T} for lower triangular A (left) and B (right); with ``transpose``, A^{-T} X B^{-1}."""
+    half = solve_triangular(left, matrix, transpose=transpose)
+    return solve_triangular(right, half.swapaxes(-1, -2), transpose=transpose).swapaxes(-1, -2)
+
+
+def x_minus_log1p(x):
+    """x - log(1 + x), accurate relative to itself also near 0, in every precision."""
+    xp = namespace(x)
+    # log1p(x) = 2 artanh(s), and x - 2 s = x s: neither of the two terms left is a difference of near equals.
+    s = x / (2 + x)
+    tail = xp.zeros_like(s)
+    for k in reversed(range(13)):
+        # Dividing an array keeps the coefficient exact beyond float64.
+        tail = tail * s * s + xp.ones_like(s) / (2 * k + 3)
+    return xp.where(xp.abs(x) < 0.25, x * s - 2 * s * s * s * tail, x - xp.log1p(x))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.linalg import LinAlgError
 
-_LEAF = 32
+_LEAF = 16
 _MOST_SWEEPS = 60
 
 
@@ -70,7 +70,7 @@ def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def cholesky(a: np.ndarray) -> np.ndarray:
-    """The lower factor of (..., n, n), column by column. LinAlgError where a pivot is not positive."""
+    """The lower factor of (..., n, n), column by column. LinAlgError where a pivot is not > 0."""
     factor = np.tril(a)
     n = a.shape[-1]
     for j in range(n):
@@ -103,7 +103,7 @@ def qr(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _householder_normal(x: np.ndarray) -> np.ndarray:
-    """The unit normal of the mirror that sends x (..., n) to the first axis; zero where x is zero."""
+    """The unit normal of the mirror that sends x (..., n) to the first axis; zero where x is."""
     largest = np.abs(x).max(axis=-1, keepdims=True)
     normal = x / np.where(largest > 0, largest, 1)
     length = np.sqrt((normal * normal).sum(axis=-1))
@@ -122,7 +122,7 @@ def _reflect(x: np.ndarray, normal: np.ndarray) -> None:
 
 
 def eigh(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending eigenvalues and eigenvectors of the symmetric matrix whose lower triangle is a's."""
+    """Ascending eigenvalues, and eigenvectors, of the symmetric matrix with a's lower triangle."""
     _require_finite(a)
     n = a.shape[-1]
     below = np.tril(a, -1)
@@ -167,7 +167,7 @@ def svd(a: np.ndarray, *, full_matrices: bool = False, compute_uv: bool = True):
     columns, v = _orthogonal_columns(a)
     lengths = np.sqrt((columns * columns).sum(axis=-2))
     order = np.argsort(-lengths, axis=-1)[..., None, :]
-    # QR of orthogonal columns divides by their lengths, and completes the basis where a length is zero.
+    # QR divides orthogonal columns by their lengths, and completes the basis where one is zero.
     u, r = qr(np.take_along_axis(columns, order, axis=-1))
     diagonal = np.diagonal(r, axis1=-2, axis2=-1)
     u = u * np.copysign(1, diagonal)[..., None, :]
@@ -202,7 +202,7 @@ def _orthogonal_columns(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rotation(pp: np.ndarray, qq: np.ndarray, pq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine of the smaller rotation that makes the symmetric [[pp, pq], [pq, qq]] diagonal."""
+    """Cosine and sine of the smaller rotation that diagonalises [[pp, pq], [pq, qq]]."""
     safe = np.where(pq == 0, 1, pq)
     slope = (qq - pp) / (2 * safe)
     tangent = np.copysign(1, slope) / (np.abs(slope) + np.hypot(slope, 1))

@@ -15,8 +15,8 @@ _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459"
 def erf_of_floats(x: np.ndarray) -> np.ndarray:
     """erf of a float array of any shape and type, to about one unit in the last place.
 
-    A Taylor series about the nearest of nodes 1/32 apart: the value and derivatives at the nodes are
-    known exactly, and the step from a node to x is exact too. float16 and float32 compute in float64.
+    A Taylor series about the nearest of nodes 1/32 apart: value and derivatives at the nodes are
+    known exactly, and the step to x is exact too. float16 and float32 compute in float64.
     """
     plain = np.ascontiguousarray(x.view(np.ndarray))
     value = np.empty(x.shape, dtype=x.dtype)
@@ -51,7 +51,7 @@ def _erf_of_block(x: np.ndarray) -> np.ndarray:
 def _taylor_coefficients(char: str) -> np.ndarray:
     """Row k: the k-th Taylor coefficient of erf at every node 0, 1/32, 2/32, ...
 
-    The derivatives of erf are Gaussians times Hermite polynomials, which follow a three-term recurrence.
+    The derivatives of erf are Gaussians times Hermite polynomials, by their recurrence.
     """
     extended = np.finfo(char).nmant > 52
     terms, end = (13, 7) if extended else (10, 6)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from refimpl.backend import to_host
-from refimpl.check.budget import Problem, baseline_runs, bounds, judge
+from refimpl.check.budget import Problem, judge, value_bounds
 from refimpl.check.candidate import Candidate, Refusal
 from refimpl.evidence import Case, ClosedForm, Evidence, Law, evidence
 from refimpl.formula import Formula
@@ -62,8 +62,7 @@ def assert_matches(formula: Formula, f: Callable, case: Case, *, dtype: str = "f
     found = candidate(problem)
     if isinstance(found, Refusal):
         raise AssertionError(f"{candidate.name} raised {found.text}") from found.error
-    budget = evidence(formula).budget
-    limits = bounds(dtype, answer, formula.signature.outputs, budget, baseline_runs(problem, 0))
+    limits = value_bounds(evidence(formula), problem, answer)
     for output, reference, bound in zip(found.outputs, answer, limits, strict=True):
         judgement = judge(output, reference, bound)
         if not judgement.ok:

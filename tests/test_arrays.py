@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.backend import to_host
-from refimpl.check.budget import Problem, as_outputs, baseline_runs, bounds, judge
+from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
 from refimpl.evidence import Case, evidence
 from refimpl.testing import cases
 from tests.table import each_formula
@@ -31,8 +31,7 @@ def _assert_close(formula, case, output, reference, dtype="float64"):
     """Within the bound that the formula's own forms set in this precision."""
     problem = Problem(formula, case, dtype)
     answer = as_outputs(reference)
-    budget = evidence(formula).budget
-    limits = bounds(dtype, answer, formula.signature.outputs, budget, baseline_runs(problem, 0))
+    limits = value_bounds(evidence(formula), problem, answer)
     for value, expected, bound in zip(as_outputs(output), answer, limits, strict=True):
         judgement = judge(value, expected, bound)
         assert judgement.ok, judgement

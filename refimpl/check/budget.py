@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl import numerics
-from refimpl.evidence import Budget, Case
+from refimpl.evidence import Budget, Case, Evidence
 from refimpl.formula import Formula
 from refimpl.signature import Core
 
@@ -201,6 +201,19 @@ def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tup
     return runs
 
 
+def value_bounds(
+    of: Evidence, problem: Problem, answer, seed: int = 0, strict: bool = False
+) -> list[Bound]:
+    """The bounds of a problem's outputs."""
+    sizes = None
+    if of.output_sizes is not None:
+        with np.errstate(all="ignore"):
+            sizes = of.output_sizes(*problem.case.arrays, **problem.case.options)
+    runs = baseline_runs(problem, seed, strict)
+    cores = problem.formula.signature.outputs
+    return bounds(problem.dtype, answer, cores, of.budget, runs, sizes)
+
+
 # ------------------------------------------------------------------------------- the judgement
 
 
@@ -227,14 +240,17 @@ def judge(output: np.ndarray, reference: np.ndarray, bound: Bound) -> Judgement:
         where = _first(mismatch)
         measure = f"{output[where]} where {reference[where]:.6g} is right"
         return Judgement(np.inf, measure, float(mismatch.sum()), 0.0, where)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         error = np.where(np.isfinite(reference) & np.isfinite(output), output - reference, 0.0)
-    own = numerics.fibre_norms(error, bound.axes)
-    found = [_worst_fibre(own, bound)]
+        own = numerics.fibre_norms(error, bound.axes)
+        tilt = abs(numerics.slope(error, reference))
     largest = np.abs(error)
-    found.append(_measured("largest error", float(largest.max(initial=0.0)), bound.maximum, _argmax(largest)))
-    tilt = abs(numerics.slope(error, reference))
-    found.append(_measured("slope", tilt, bound.slope, ()))
+    worst = float(largest.max(initial=0.0))
+    found = [
+        _worst_fibre(own, bound),
+        _measured("largest error", worst, bound.maximum, _argmax(largest)),
+        _measured("slope", tilt, bound.slope, ()),
+    ]
     return max(found, key=lambda j: np.inf if np.isnan(j.ratio) else j.ratio)
 
 

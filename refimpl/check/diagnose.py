@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl.check import gradient
-from refimpl.check.budget import Problem, as_outputs, baseline_runs, bounds, judge
+from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
 from refimpl.check.candidate import Answer
 from refimpl.check.run import Run, Trial, _mutant_outputs
 from refimpl.numerics import unit_roundoff
@@ -210,9 +210,7 @@ def _within_precision(run: Run, name: str) -> Callable:
 
     def outputs(trial: Trial) -> tuple:
         narrow = Problem(run.formula, trial.problem.case, name)
-        runs = baseline_runs(narrow, run.seed)
-        cores = run.formula.signature.outputs
-        limits = bounds(name, trial.answer, cores, run.of.budget, runs)
+        limits = value_bounds(run.of, narrow, trial.answer, run.seed)
         for output, reference, bound in zip(trial.found.outputs, trial.answer, limits, strict=True):
             if not judge(output, reference, bound).ok:
                 raise ValueError("further off than this precision explains")

@@ -42,10 +42,10 @@ def given_names(problem: Problem) -> list[str]:
 
 def term_sizes(of: Evidence, problem: Problem, g: tuple, names: list[str]) -> list[float]:
     """The size of the terms of each gradient, 0 where the evidence does not say."""
-    if of.gradient_scale is None:
+    if of.gradient_sizes is None:
         return [0.0] * len(names)
     with np.errstate(all="ignore"):
-        sizes = of.gradient_scale(_packed(problem, g), *problem.case.arrays, **problem.case.options)
+        sizes = of.gradient_sizes(_packed(problem, g), *problem.case.arrays, **problem.case.options)
     return [float(sizes.get(name, 0.0)) for name in names]
 
 

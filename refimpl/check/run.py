@@ -15,9 +15,9 @@ from refimpl.check.budget import (
     Judgement,
     Problem,
     as_outputs,
-    baseline_runs,
     bounds,
     judge,
+    value_bounds,
 )
 from refimpl.check.candidate import Answer, Candidate, CannotRun, Refusal
 from refimpl.evidence import Case, Evidence, evidence
@@ -229,8 +229,7 @@ class Run:
                 return self._gradient_trial(plan, problem, answer)
         except _REFUSED:
             return None
-        runs = baseline_runs(problem, self.seed, self.strict)
-        limits = bounds(self.dtype, answer, self.formula.signature.outputs, self.of.budget, runs)
+        limits = value_bounds(self.of, problem, answer, self.seed, self.strict)
         names = ["output"] if len(answer) == 1 else [f"output {i}" for i in range(len(answer))]
         return Trial(plan, problem, answer, limits, names, self.candidate(problem))
 

@@ -149,7 +149,8 @@ class Evidence:
         self.fixed = dict(fixed or {})
         self.ties = tuple(map(dict, ties))
         self.budget = budget or Budget()
-        self.gradient_scale: Callable | None = None
+        self.output_sizes: Callable | None = None
+        self.gradient_sizes: Callable | None = None
         self.regimes: dict[str, Regime] = {}
         self.laws: dict[str, Law] = {}
         self.closed_forms: dict[str, ClosedForm] = {}
@@ -196,13 +197,18 @@ class Evidence:
         )
         return body
 
-    def terms(self, scale: Callable) -> Callable:
-        """Decorator: ``scale(g, *arrays, **options) -> {name: size}``, the size of the terms of each gradient.
+    def output_terms(self, sizes: Callable) -> Callable:
+        """Decorator: ``sizes(*arrays, **options)``, for each output the size of the terms that it is made of.
 
-        A gradient may be a small difference of large terms, whose rounding errors no run of ours need show.
+        A small result of large terms carries their rounding errors, which no run of ours need show.
         """
-        self.gradient_scale = scale
-        return scale
+        self.output_sizes = sizes
+        return sizes
+
+    def gradient_terms(self, sizes: Callable) -> Callable:
+        """Decorator: ``sizes(g, *arrays, **options) -> {name: size}``, the same for the gradients."""
+        self.gradient_sizes = sizes
+        return sizes
 
     # ------------------------------------------------------------------------------ sampling
 

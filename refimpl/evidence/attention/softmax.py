@@ -690,23 +690,29 @@ def sink_outside_maximum(q, k, v, /, **options):
 
 
 @logits_mutant
-def softmax_over_queries(inner, scale, keep, bias, options):
-    """The softmax runs over the queries instead of the keys"""
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
-    with np.errstate(all="ignore"):
-        peak = scores.max(axis=-2, keepdims=True, initial=-np.inf)
-        terms = np.exp(scores - np.where(np.isfinite(peak), peak, 0.0))
-        columns = terms / terms.sum(axis=-2, keepdims=True)
-        return np.isfinite(columns) & (columns > 0), np.log(columns)
-
-
-@logits_mutant
 def no_maximum_subtracted(inner, scale, keep, bias, options):
     """The row maximum is not subtracted, so that exponentials overflow"""
     scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
     with np.errstate(all="ignore"):
         overflow = np.exp(scores.astype(np.float64)).sum(axis=-1, keepdims=True) == np.inf
         return _visible(keep, bias), np.where(overflow, np.nan, scores)
+
+
+@weights.mutant
+def weights_over_queries(q, k, /, **options):
+    """The softmax runs over the queries instead of the keys"""
+    inner, scale, keep, bias = _parts((q, k), options)
+    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+    peak = scores.max(axis=-2, keepdims=True, initial=-np.inf)
+    terms = np.exp(scores - np.where(np.isfinite(peak), peak, 0.0))
+    total = terms.sum(axis=-2, keepdims=True)
+    return np.where(total > 0.0, terms / np.where(total > 0.0, total, 1.0), 0.0)
+
+
+@attention.mutant
+def softmax_over_queries(q, k, v, /, **options):
+    """The softmax runs over the queries instead of the keys"""
+    return weighted_sum(weights_over_queries(q, k, **options), v)
 
 
 def not_renormalised(q, k, v, /, **options):
@@ -789,6 +795,17 @@ def _largest(x) -> float:
     return float(np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=0.0))
 
 
+def _output_sizes(*arrays, **options):
+    """An error of one rounding in the largest logit is the same relative error in a weight."""
+    inner, scale, keep, bias = _parts(arrays, options)
+    size = _largest(np.where(_visible(keep, bias), inner * scale, 0.0))
+    return (size * (_largest(arrays[2]) if len(arrays) == 3 else 1.0),)
+
+
+for of in (attention, weights):
+    of.output_terms(_output_sizes)
+
+
 def _term_sizes(g, *arrays, **options):
     """Each gradient is a sum over dS = P (dP - <P, dP>), whose difference may vanish."""
     q, k = arrays[:2]
@@ -799,7 +816,7 @@ def _term_sizes(g, *arrays, **options):
 
 
 for of in ALL:
-    of.terms(_term_sizes)
+    of.gradient_terms(_term_sizes)
 
 
 def _wrong_gradient(change, source=""):

@@ -1,0 +1,1 @@
+"""Evidence: Gaussian densities, and divergences and distances between them."""

@@ -1,0 +1,1 @@
+"""Second definitions in plain mpmath: gaussian."""
