@@ -72,7 +72,7 @@ def require_finite(name: str, x) -> None:
 
 
 def symmetric(name: str, matrix):
-    """(S + S^T)/2 of a matrix (..., d, d) that is finite and symmetric up to rounding, else ValueError."""
+    """(S + S^T)/2 of (..., d, d); ValueError if it is not finite, or not symmetric up to rounding."""
     xp = namespace(matrix)
     if matrix.shape[-1] == 0:
         raise ValueError(f"{name}: expected at least one dimension, got shape {matrix.shape}")
@@ -92,7 +92,7 @@ def symmetric_part(matrix):
 
 
 def positive_definite_factor(name: str, matrix):
-    """The lower Cholesky factor of a symmetric matrix; LinAlgError, naming the argument, if there is none."""
+    """The lower Cholesky factor of a symmetric matrix; LinAlgError names the argument without one."""
     try:
         return cholesky(matrix)
     except LinAlgError as error:
@@ -100,7 +100,7 @@ def positive_definite_factor(name: str, matrix):
 
 
 def semidefinite_factor(name: str, matrix):
-    """The Cholesky factor, and where it exists (...); the identity stands in for that of a singular matrix.
+    """The Cholesky factor, and where there is one (...): a singular matrix gets the identity.
 
     LinAlgError where an eigenvalue is negative by more than rounding.
     """
@@ -109,8 +109,8 @@ def semidefinite_factor(name: str, matrix):
         return cholesky(matrix), xp.ones(matrix.shape[:-2], dtype=bool)
     except LinAlgError as error:
         if matrix.ndim > 2:
-            factors, exists = zip(*(semidefinite_factor(name, each) for each in matrix), strict=True)
-            return xp.stack(factors), xp.stack(exists)
+            pairs = [semidefinite_factor(name, each) for each in matrix]
+            return tuple(map(xp.stack, zip(*pairs, strict=True)))
         d = matrix.shape[-1]
         eigenvalues = eigvalsh(matrix)
         if bool(eigenvalues[0] < -d * finfo(matrix).eps * abs(eigenvalues[-1])):
@@ -119,7 +119,7 @@ def semidefinite_factor(name: str, matrix):
 
 
 def whiten(left, matrix, right, *, transpose: bool = False):
-    """A^{-1} X B^{-T} for lower triangular A (left) and B (right); with ``transpose``, A^{-T} X B^{-1}."""
+    """A^{-1} X B^{-T} for lower triangular A (left) and B; with ``transpose``, A^{-T} X B^{-1}."""
     half = solve_triangular(left, matrix, transpose=transpose)
     return solve_triangular(right, half.swapaxes(-1, -2), transpose=transpose).swapaxes(-1, -2)
 
@@ -127,7 +127,7 @@ def whiten(left, matrix, right, *, transpose: bool = False):
 def x_minus_log1p(x):
     """x - log(1 + x), accurate relative to itself also near 0, in every precision."""
     xp = namespace(x)
-    # log1p(x) = 2 artanh(s), and x - 2 s = x s: neither of the two terms left is a difference of near equals.
+    # log1p(x) = 2 artanh(s) and x - 2 s = x s leave no difference of near equals.
     s = x / (2 + x)
     tail = xp.zeros_like(s)
     for k in reversed(range(13)):

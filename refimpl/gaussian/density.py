@@ -31,7 +31,8 @@ def gaussian_log_density(x, mean, cov, /):
     ----------
     x : (..., d) points, in some unit.
     mean : (..., d), in the unit of x.
-    cov : (..., d, d) covariance, in that unit squared: variances on the diagonal, never standard deviations.
+    cov : (..., d, d) covariance, in that unit squared: variances on the diagonal, never standard
+        deviations.
 
     Returns
     -------
@@ -40,26 +41,28 @@ def gaussian_log_density(x, mean, cov, /):
     Raises
     ------
     ValueError
-        d = 0; NaN or infinity; a cov that is not symmetric (beyond 1e-10, or 8 eps where that is more, of its
-        largest entry).
+        d = 0; NaN or infinity; a cov that is not symmetric (beyond 1e-10, or 8 eps where that is
+        more, of its largest entry).
     numpy.linalg.LinAlgError
         A cov that is not positive definite; the message gives its smallest eigenvalue.
 
     Conventions
     -----------
-    The covariance is what SciPy calls ``cov`` and torch ``covariance_matrix``. torch and TFP also take a Cholesky
-    factor (``scale_tril``), torch a ``precision_matrix``, and TFP's ``scale_diag`` is a standard deviation.
-    SciPy reads the lower triangle only; here both must agree. The gradient in cov is the symmetric G with
-    df = tr(G dS) for symmetric dS: autograd through a Cholesky factor may put both halves into one triangle.
+    The covariance is what SciPy calls ``cov`` and torch ``covariance_matrix``. torch and TFP also take
+    a Cholesky factor (``scale_tril``), torch a ``precision_matrix``, and TFP's ``scale_diag`` is a
+    standard deviation. SciPy reads the lower triangle only; here both must agree. The gradient in cov
+    is the symmetric G with df = tr(G dS) for symmetric dS: autograd through a Cholesky factor may put
+    both halves into one triangle.
 
     Breaks when
     -----------
-    Errors grow with the condition number of cov after scaling its diagonal to ones: mere differences of unit
-    between coordinates cost nothing.
+    Errors grow with the condition number of cov after scaling its diagonal to ones: mere differences
+    of unit between coordinates cost nothing.
 
     References
     ----------
-    Bishop, Pattern Recognition and Machine Learning, 2006, section 2.3; https://kexue.fm/archives/8512.
+    Bishop, Pattern Recognition and Machine Learning, 2006, section 2.3;
+    https://kexue.fm/archives/8512.
 
     Examples
     --------
@@ -123,8 +126,8 @@ def gaussian_entropy(cov, /):
 
     Conventions
     -----------
-    Nats: divide by log 2 for bits. SciPy's ``entropy(mean, cov)`` takes a mean that it ignores; with
-    ``allow_singular`` it drops the small directions and the result is the entropy of fewer dimensions.
+    Nats: divide by log 2 for bits. SciPy's ``entropy(mean, cov)`` takes a mean that it ignores, and
+    treats directions below its cut-off on the eigenvalues as absent.
 
     Breaks when
     -----------

@@ -28,50 +28,52 @@ def gaussian_kl(mean_p, cov_p, mean_q, cov_q, /):
         + \operatorname{tr}(\Sigma_q^{-1}\Sigma_p) - d - \log\det(\Sigma_q^{-1}\Sigma_p) \right],
         \qquad \delta = \mu_p - \mu_q
 
-    It is computed as a sum of terms none of which is negative. With :math:`\Sigma_q = L L^T`, z = L^{-1} delta,
-    lower triangular M and r(x) = x - log(1 + x),
+    It is computed as a sum of terms none of which is negative. With :math:`\Sigma_q = L L^T`,
+    z = L^{-1} delta, lower triangular M and r(x) = x - log(1 + x),
 
     .. math:: M M^T = L^{-1} \Sigma_p L^{-T}, \qquad
         \mathrm{KL} = \tfrac12 \left[ |z|^2 + \sum_{i>k} M_{ik}^2 + \sum_i r(M_{ii}^2 - 1) \right],
 
-    because the trace is the sum of all squares of M, and the determinant the product of the diagonal ones.
+    because the trace is the sum of all squares of M, the determinant the product of the diagonal ones.
 
     Parameters
     ----------
     mean_p, mean_q : (..., d), in some unit.
-    cov_p, cov_q : (..., d, d) covariances, in that unit squared: variances on the diagonal, never standard
-        deviations.
+    cov_p, cov_q : (..., d, d) covariances, in that unit squared: variances on the diagonal, never
+        standard deviations.
 
     Returns
     -------
-    (...), never negative, exactly 0 for equal arguments, natural logarithm. Infinite where cov_p is singular.
+    (...), never negative, exactly 0 for equal arguments, natural logarithm; infinite where cov_p is
+    singular.
 
     Raises
     ------
     ValueError
-        d = 0; NaN or infinity; a covariance that is not symmetric (beyond 1e-10, or 8 eps where that is more,
-        of its largest entry).
+        d = 0; NaN or infinity; a covariance that is not symmetric (beyond 1e-10, or 8 eps where that
+        is more, of its largest entry).
     numpy.linalg.LinAlgError
-        A cov_q that is not positive definite, or a cov_p with a negative eigenvalue; for the gradient also a
-        singular cov_p. The message gives the smallest eigenvalue.
+        A cov_q that is not positive definite, or a cov_p with a negative eigenvalue; for the gradient
+        also a singular cov_p. The message gives the smallest eigenvalue.
 
     Conventions
     -----------
-    KL(p || q) = E_p log(p/q): ``torch.distributions.kl_divergence(p, q)`` has the same order; the forward and
-    the reverse KL of variational inference differ by it. Nats: divide by log 2 for bits. Covariances, not
-    torch's and TFP's ``scale_tril``; TFP's ``scale_diag`` is a standard deviation. Gradients in a covariance
-    are the symmetric G with df = tr(G dS) for symmetric dS.
+    KL(p || q) = E_p log(p/q): ``torch.distributions.kl_divergence(p, q)`` has the same order; the
+    forward and the reverse KL of variational inference differ by it. Nats: divide by log 2 for bits.
+    Covariances, not torch's and TFP's ``scale_tril``; TFP's ``scale_diag`` is a standard deviation.
+    Gradients in a covariance are the symmetric G with df = tr(G dS) for symmetric dS.
 
     Breaks when
     -----------
-    The textbook formula (``form="textbook"``, torch, TFP) loses all digits where the relative difference of p
-    and q is below sqrt(eps), and turns negative. What is left here are the errors of solving with cov_q, which
-    grow with its condition number after scaling its diagonal to ones. Rounding may hide that cov_p is singular:
-    then the result is some large number.
+    The textbook formula (``form="textbook"``, torch, TFP) loses all digits where the relative
+    difference of p and q is below sqrt(eps), and turns negative. What is left here are the errors of
+    solving with cov_q, which grow with its condition number after scaling its diagonal to ones.
+    Rounding may hide that cov_p is singular: then the result is some large number.
 
     References
     ----------
-    Kullback & Leibler 1951; Cover & Thomas, Elements of Information Theory, 2006; https://kexue.fm/archives/8512.
+    Kullback & Leibler 1951; Cover & Thomas, Elements of Information Theory, 2006;
+    https://kexue.fm/archives/8512.
 
     Examples
     --------
@@ -84,10 +86,10 @@ def gaussian_kl(mean_p, cov_p, mean_q, cov_q, /):
     factor_p, is_proper = semidefinite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)
     z = solve_triangular(factor_q, delta[..., None])[..., 0]
-    # E = L^{-1} S_p L^{-T} - I. Whitening the difference is what keeps it accurate where p is near q.
+    # E = L^{-1} S_p L^{-T} - I: whitening the difference is what keeps it accurate where p is near q.
     excess = symmetric_part(whiten(factor_q, cov_p - cov_q, factor_q))
     is_near = (excess * excess).sum(axis=(-2, -1)) < 0.25
-    # Near q, M comes from E, whose small entries are accurate; elsewhere from L_p, whose small diagonal is.
+    # Near q, M comes from E, whose small entries are accurate; else from L_p, whose small pivots are.
     near = _shape_from_excess(xp.where(is_near[..., None, None], excess, 0.0))
     shape = xp.where(is_near, near, _shape_from_factors(factor_p, factor_q))
     return xp.where(is_proper, 0.5 * ((z * z).sum(axis=-1) + shape), xp.inf)[()]
@@ -106,7 +108,7 @@ def _shape_from_excess(excess):
     factor = cholesky(xp.eye(excess.shape[-1], dtype=excess.dtype) + excess)
     below = xp.tril(factor, -1)
     squares = (below * below).sum(axis=-1)
-    # 1 + E_ii = M_ii^2 + squares gives M_ii^2 - 1 without forming 1 + E_ii, which would round E_ii away.
+    # 1 + E_ii = M_ii^2 + squares gives M_ii^2 - 1; forming 1 + E_ii would round a small E_ii away.
     diagonal = xp.diagonal(excess, axis1=-2, axis2=-1) - squares
     return (squares + x_minus_log1p(diagonal)).sum(axis=-1)
 
@@ -122,7 +124,7 @@ def _shape_from_factors(factor_p, factor_q):
 
 @gaussian_kl.form("textbook")
 def gaussian_kl_textbook(mean_p, cov_p, mean_q, cov_q, /):
-    """Trace, Mahalanobis distance and determinants from Cholesky factors, as torch does; cancels near p = q."""
+    """Trace, Mahalanobis distance and determinants, as torch computes them; cancels near p = q."""
     xp = namespace(mean_p)
     delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
     factor_p, is_proper = semidefinite_factor("cov_p", cov_p)
@@ -137,8 +139,9 @@ def gaussian_kl_textbook(mean_p, cov_p, mean_q, cov_q, /):
 
 @gaussian_kl.defvjp
 def gaussian_kl_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
-    r"""dmean_p = S_q^{-1} delta = -dmean_q, dcov_p = (S_q^{-1} - S_p^{-1})/2 = S_p^{-1} (S_p - S_q) S_q^{-1}/2,
-    dcov_q = -S_q^{-1} (S_p - S_q + delta delta^T) S_q^{-1}/2. All are exactly 0 at p = q."""
+    """dmean_p = S_q^{-1} delta = -dmean_q, dcov_p = S_p^{-1} (S_p - S_q) S_q^{-1}/2 (which is
+    (S_q^{-1} - S_p^{-1})/2), dcov_q = -S_q^{-1} (S_p - S_q + delta delta^T) S_q^{-1}/2.
+    All are exactly 0 at p = q."""
     delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
     factor_p = positive_definite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)

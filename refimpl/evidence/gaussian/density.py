@@ -26,7 +26,7 @@ density = Evidence(gaussian_log_density, sizes=_SIZES, budget=Budget(k=6.0, floo
 entropy = Evidence(gaussian_entropy, sizes=_SIZES, budget=Budget(k=6.0, floor=16.0))
 
 
-# ------------------------------------------------------------------------------ log density: regimes
+# ----------------------------------------------------------------------------- log density: regimes
 
 
 @density.regime
@@ -62,7 +62,7 @@ def far_out(rng, shape):
 
 @density.regime(adversarial=True, advisory=True)
 def graded(rng, shape):
-    """Coordinates in units from 1/64 to 16: eigenvalue methods, SciPy's among them, lose the smallest."""
+    """Coordinates in units from 1/64 to 16, of which SciPy's eigenvalues lose the smallest."""
     units = graded_units(rng, shape.mean)
     cov = covariance(rng, shape.cov)
     mean = rng.standard_normal(shape.mean)
@@ -70,7 +70,7 @@ def graded(rng, shape):
     return Case((x * units, mean * units, rescale(cov, units)))
 
 
-# --------------------------------------------------------------------------------- log density: laws
+# -------------------------------------------------------------------------------- log density: laws
 
 
 @density.law
@@ -84,7 +84,7 @@ def depends_on_the_difference(f, case):
 
 @density.law
 def changes_of_unit_add_the_jacobian(f, case):
-    """log p(Cx; C mean, C S C) = log p(x; mean, S) - log |det C| for C a signed permutation with scales"""
+    """log p(Cx; C mean, C S C^T) = log p(x; mean, S) - log |det C|, C a permutation with scales"""
     x, mean, cov = case.arrays
     units, order = change_of_unit(x)
     value = f(x, mean, cov)
@@ -121,7 +121,7 @@ def integrates_to_one(f, case):
     yield Claim(integral, xp.ones_like(integral), 4.0)
 
 
-# ------------------------------------------------------------------------- log density: closed forms
+# ------------------------------------------------------------------------ log density: closed forms
 
 
 @density.closed_form
@@ -154,7 +154,7 @@ def integer_cholesky_factor(rng, shape):
     return Case((x, np.zeros(shape.mean), factor @ factor.swapaxes(-1, -2))), answer
 
 
-# ------------------------------------------------------------------------------ log density: mutants
+# ----------------------------------------------------------------------------- log density: mutants
 
 
 def _log_density(d, logdet, mahalanobis):
@@ -280,7 +280,7 @@ def negative_log_density(x, mean, cov, /):
     return -_log_density(*_terms(x, mean, cov))
 
 
-# --------------------------------------------------------------------- log density: gradient mutants
+# -------------------------------------------------------------------- log density: gradient mutants
 
 
 @density.mutant(gradient=True)
@@ -317,7 +317,7 @@ def off_diagonal_doubled(matrix):
     return 2 * matrix - matrix * xp.eye(matrix.shape[-1], dtype=matrix.dtype)
 
 
-# -------------------------------------------------------------------------------- entropy: regimes
+# --------------------------------------------------------------------------------- entropy: regimes
 
 
 @entropy.regime
@@ -344,22 +344,23 @@ def graded_coordinates(rng, shape):
     return Case((rescale(covariance(rng, shape.cov), graded_units(rng, shape.cov[:-1])),))
 
 
-# ----------------------------------------------------------------------------------- entropy: laws
+# ------------------------------------------------------------------------------------ entropy: laws
 
 
 @entropy.law
 def changes_of_unit_add_their_logarithm(f, case):
-    """H(C S C) = H(S) + log |det C| for C a signed permutation with scales"""
+    """H(C S C^T) = H(S) + log |det C|, C a permutation with scales"""
     (cov,) = case.arrays
     units, order = change_of_unit(cov)
     value = f(cov)
     jacobian = float(np.log(np.abs(_host_units(cov.shape[-1]))).sum())
-    yield Claim(f(recoordinated(cov, units, order)), value + jacobian, 4 * (abs(value) + 8 * cov.shape[-1]))
+    scale = 4 * (abs(value) + 8 * cov.shape[-1])
+    yield Claim(f(recoordinated(cov, units, order)), value + jacobian, scale)
 
 
 @entropy.law
 def entropies_of_independent_blocks_add(f, case):
-    """The entropies of two blocks of coordinates add without correlation, which else lowers the sum"""
+    """Entropies of uncorrelated blocks of coordinates add; correlation lowers the sum"""
     (cov,) = case.arrays
     k = cov.shape[-1] // 2
     if k == 0:
@@ -376,9 +377,9 @@ def minus_the_mean_log_density(f, case):
     """H = -E log p, by a cubature that is exact for quadratics: the points mean +- sqrt(d) L e_i"""
     (cov,) = case.arrays
     points = sigma_points(cov)
-    mean_log_density = gaussian_log_density.oracle(points, 0 * points, cov[..., None, :, :]).mean(axis=-1)
-    scale = 4 * (abs(mean_log_density) + 8 * cov.shape[-1])
-    yield Claim(f(cov), -mean_log_density, scale)
+    log_density = gaussian_log_density.oracle(points, 0 * points, cov[..., None, :, :])
+    expected = -log_density.mean(axis=-1)
+    yield Claim(f(cov), expected, 4 * (abs(expected) + 8 * cov.shape[-1]))
 
 
 def sigma_points(cov):
@@ -387,7 +388,7 @@ def sigma_points(cov):
     return namespace(cov).concatenate([columns, -columns], axis=-2)
 
 
-# --------------------------------------------------------------------------- entropy: closed forms
+# ---------------------------------------------------------------------------- entropy: closed forms
 
 
 @entropy.closed_form
@@ -406,7 +407,7 @@ def entropy_from_integer_factor(rng, shape):
     return Case((factor @ factor.swapaxes(-1, -2),)), np.full(shape.batch, answer)
 
 
-# -------------------------------------------------------------------------------- entropy: mutants
+# --------------------------------------------------------------------------------- entropy: mutants
 
 
 def _entropy(d, logdet):
@@ -443,7 +444,7 @@ def entropy_log_determinant_sign(cov, /):
 
 @entropy.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
 def entropy_log_determinant_doubled(cov, /):
-    """the log-determinant lacks its factor 1/2, or the covariance is taken for a standard deviation"""
+    """the log-determinant lacks its factor 1/2, or the covariance is taken for a deviation"""
     return _entropy(cov.shape[-1], 2 * _logdet(cov))
 
 
@@ -484,7 +485,7 @@ def entropy_gradient_not_inverted(g, cov, /):
     return (g[..., None, None] * cov / 2,)
 
 
-# ------------------------------------------------------------------------- moves that change no rounding
+# -------------------------------------------------------------------- moves that change no rounding
 
 
 def _host_units(d):
@@ -493,9 +494,10 @@ def _host_units(d):
 
 
 def change_of_unit(reference):
-    """The units next to the reference and in its type, and a permutation: exact in every precision."""
+    """Units in the reference's type, and a permutation: a change that is exact in every precision."""
     d = reference.shape[-1]
-    return like(_host_units(d).astype(reference.dtype), reference), like(np.roll(np.arange(d), 1), reference)
+    units = _host_units(d).astype(reference.dtype)
+    return like(units, reference), like(np.roll(np.arange(d), 1), reference)
 
 
 def recoordinated(cov, units, order):

@@ -31,7 +31,7 @@ from refimpl.gaussian.divergence import gaussian_kl
 kl = Evidence(gaussian_kl, sizes={"d": Sizes(1, 1, 12)}, budget=Budget(k=6.0, floor=16.0))
 
 
-# ----------------------------------------------------------------------------------------- regimes
+# ------------------------------------------------------------------------------------------ regimes
 
 
 @kl.regime
@@ -97,11 +97,11 @@ def identical(rng, shape):
     return Case((mean, cov, mean.copy(), cov.copy()))
 
 
-# -------------------------------------------------------------------------------------------- laws
+# --------------------------------------------------------------------------------------------- laws
 
 
 def _scale(value, case):
-    """What rounding errors are measured by: the value, and the terms of order d that cancel in it."""
+    """What rounding errors are relative to: the value, and the terms of order d that cancel."""
     return 4 * (abs(value) + case.arrays[0].shape[-1])
 
 
@@ -133,7 +133,7 @@ def depends_on_the_difference_of_means(f, case):
 
 @kl.law
 def ignores_the_coordinates(f, case):
-    """KL is invariant under x -> C x, here a signed permutation with scales, which rounds nothing"""
+    """KL is invariant under x -> C x, here a permutation with scales, which rounds nothing"""
     mean_p, cov_p, mean_q, cov_q = case.arrays
     units, order = change_of_unit(mean_p)
     value = f(*case.arrays)
@@ -171,7 +171,7 @@ def marginals_are_closer(f, case):
 
 @kl.law
 def is_the_mean_log_ratio(f, case):
-    """KL = E_p (log p - log q), by a cubature that is exact for quadratics: mean_p +- sqrt(d) L_p e_i"""
+    """KL = E_p (log p - log q), by a cubature that is exact for quadratics"""
     mean_p, cov_p, mean_q, cov_q = (upcast(a) for a in case.arrays)
     points = mean_p[..., None, :] + sigma_points(cov_p)
     log_p = gaussian_log_density.oracle(points, mean_p[..., None, :], cov_p[..., None, :, :])
@@ -180,12 +180,12 @@ def is_the_mean_log_ratio(f, case):
     yield Claim(f(*case.arrays), mean_log_ratio, _scale(mean_log_ratio, case))
 
 
-# ------------------------------------------------------------------------------------ closed forms
+# ------------------------------------------------------------------------------------- closed forms
 
 
 @kl.closed_form
 def independent_coordinates(rng, shape):
-    """Diagonal covariances: the sum of (delta^2/v_q + v_p/v_q - 1 - log(v_p/v_q))/2 over the coordinates"""
+    """Diagonal covariances: the sum of (delta^2/v_q + v_p/v_q - 1 - log(v_p/v_q))/2"""
     case = diagonal(rng, shape)
     mean_p, cov_p, mean_q, cov_q = case.arrays
     variances_q = np.diagonal(cov_q, axis1=-2, axis2=-1)
@@ -240,11 +240,11 @@ def integer_cholesky_factors(rng, shape):
     return Case((mean, cov_p, mean.copy(), cov_q)), answer
 
 
-# ----------------------------------------------------------------------------------------- mutants
+# ------------------------------------------------------------------------------------------ mutants
 
 
 def _terms(mean_p, cov_p, mean_q, cov_q):
-    """Mahalanobis distance squared, tr S_q^{-1} S_p, log det S_q^{-1} S_p and d of the textbook formula."""
+    """The textbook's delta^T S_q^{-1} delta, tr S_q^{-1} S_p, log det S_q^{-1} S_p, and d."""
     delta = mean_p - mean_q
     mahalanobis = (delta * solve(cov_q, delta[..., None])[..., 0]).sum(axis=-1)
     trace = namespace(mean_p).trace(solve(cov_q, cov_p), axis1=-2, axis2=-1)
@@ -449,7 +449,7 @@ def jitter(mean_p, cov_p, mean_q, cov_q, /):
     return _kl(*_terms(mean_p, cov_p + identity, mean_q, cov_q + identity))
 
 
-# -------------------------------------------------------------------------------- gradient mutants
+# --------------------------------------------------------------------------------- gradient mutants
 
 
 @kl.mutant(gradient=True)

@@ -1,4 +1,4 @@
-"""Covariances for the regimes of this topic, fit to be rounded to 8 bits and still be positive definite."""
+"""Covariances for the regimes of this topic: positive definite even when rounded to 8 bits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def diagonal_covariance(rng: np.random.Generator, shape: tuple[int, ...]) -> np.
 
 
 def graded_units(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Units (..., d) of the coordinates: powers of two from 1/64 to 16, both ends included where d > 1.
+    """Units (..., d) of the coordinates: powers of two from 1/64 to 16, with both ends if d > 1.
 
-    Scaling a covariance by them takes its condition number to about 1e7 and changes no mantissa; the
-    variances stay in the range of float16.
+    Scaling a covariance by them takes its condition number to about 1e7 and changes no mantissa;
+    the variances stay in the range of float16.
     """
     exponents = rng.integers(-6, 5, shape)
     exponents[..., 0], exponents[..., -1] = -6, 4
@@ -40,15 +40,15 @@ def symmetric_part(matrix: np.ndarray) -> np.ndarray:
 def displacement(rng: np.random.Generator, cov: np.ndarray) -> np.ndarray:
     """A vector (..., d) as long as a typical draw from N(0, cov), and never short.
 
-    Its whitened coordinates are between 1/2 and 2 in size: a short one would make a divergence so small
-    that the terms that cancel in an honest textbook formula show.
+    Its whitened coordinates are between 1/2 and 2 in size: a short one would make a divergence so
+    small that the terms that cancel in an honest textbook formula show.
     """
     z = rng.choice([-1.0, 1.0], cov.shape[:-1]) * rng.uniform(0.5, 2, cov.shape[:-1])
     return (np.linalg.cholesky(cov) @ z[..., None])[..., 0]
 
 
 def integer_factor(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Lower triangular (..., d, d), well conditioned: 2 on the diagonal, -1, 0 or 1 just below it."""
+    """Lower bidiagonal (..., d, d), well conditioned: 2 on the diagonal, -1, 0 or 1 below."""
     d = shape[-1]
     below = np.diag(np.ones(d - 1), -1) if d > 1 else np.zeros((1, 1))
     return 2 * np.eye(d) + below * rng.integers(-1, 2, shape)

@@ -1,0 +1,308 @@
+"""The checker itself: every kind of garbage gets the right verdict and exit code, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import refimpl
+from refimpl.check import check, report
+from refimpl.check.candidate import Candidate, CannotRun, guess_library, load
+from refimpl.formula import find
+
+ATTENTION = find("softmax_attention")
+
+
+def good(q, k, v, mask=None):
+    return refimpl.softmax_attention(q, k, v, mask=mask)
+
+
+def _verdict(f, dtype="float64", formula=ATTENTION, **settings):
+    result = check(formula, Candidate(f.__name__, f, "numpy"), dtype=dtype, **settings)
+    json.loads(report.as_json(result))
+    assert result.verdict.upper() in report.text(result)
+    return result
+
+
+def all_nan(q, k, v):
+    return np.full((*q.shape[:-1], v.shape[-1]), np.nan)
+
+
+def nan_in_one_place(q, k, v):
+    found = good(q, k, v)
+    found[(0,) * found.ndim] = np.nan
+    return found
+
+
+def infinite(q, k, v):
+    return good(q, k, v) + np.inf
+
+
+def zeros(q, k, v):
+    return 0.0 * good(q, k, v)
+
+
+def constant(q, k, v):
+    return 0.0 * good(q, k, v) + 0.3
+
+
+def echo(q, k, v):
+    return v if q.shape[-2] == v.shape[-2] else good(q, k, v)
+
+
+def wrong_shape(q, k, v):
+    return good(q, k, v)[..., :1]
+
+
+def transposed(q, k, v):
+    return good(q, k, v).swapaxes(-1, -2)
+
+
+def scalar(q, k, v):
+    return np.float64(0.5)
+
+
+def empty(q, k, v):
+    return np.zeros(0)
+
+
+def nothing(q, k, v):
+    return None
+
+
+def text(q, k, v):
+    return "attention"
+
+
+def complex_numbers(q, k, v):
+    return good(q, k, v) + 0j
+
+
+def integers(q, k, v):
+    return np.round(good(q, k, v)).astype(int)
+
+
+def objects(q, k, v):
+    return good(q, k, v).astype(object)
+
+
+def noise(q, k, v, rng=np.random.default_rng(0)):  # noqa: B008
+    return rng.standard_normal((*q.shape[:-1], v.shape[-1]))
+
+
+def shuffled(q, k, v):
+    return np.flip(good(q, k, v), axis=-2)
+
+
+def wrong_on_ragged_sizes(q, k, v):
+    found = good(q, k, v)
+    if k.shape[-2] == 17:
+        found[..., -1, :] += 1e-3
+    return found
+
+
+def one_row_off(q, k, v, mask=None):
+    found = good(q, k, v, mask)
+    found[..., 0, :] *= 1.0 + 1e-4
+    return found
+
+
+def a_tenth_of_a_percent(q, k, v, mask=None):
+    return 1.001 * good(q, k, v, mask)
+
+
+def raises_sometimes(q, k, v):
+    if q.shape[-2] > 4:
+        raise RuntimeError("tile too large")
+    return good(q, k, v)
+
+
+def overwrites(q, k, v):
+    found = good(q, k, v)
+    q *= 2.0
+    return found
+
+
+def right_every_other_time(q, k, v, calls=[0]):  # noqa: B006
+    calls[0] += 1
+    return good(q, k, v) * (1.0 + calls[0] % 2)
+
+
+REJECTED = [
+    all_nan, nan_in_one_place, infinite, zeros, constant, echo, wrong_shape, transposed, scalar, empty,
+    integers, noise, shuffled, wrong_on_ragged_sizes, one_row_off, a_tenth_of_a_percent, raises_sometimes,
+    overwrites, right_every_other_time,
+]
+
+
+@pytest.mark.parametrize("f", REJECTED, ids=[f.__name__ for f in REJECTED])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_garbage_is_rejected(f, dtype):
+    result = _verdict(f, dtype)
+    assert result.verdict == "fail"
+    assert result.exit_code == 1
+
+
+def always_raises(q, k, v):
+    raise RuntimeError("no kernel image")
+
+
+def takes_too_few(q, k):
+    return q
+
+
+NOT_RUN = [nothing, text, objects, complex_numbers, always_raises, takes_too_few]
+
+
+@pytest.mark.parametrize("f", NOT_RUN, ids=[f.__name__ for f in NOT_RUN])
+def test_what_never_returns_real_numbers_could_not_run(f):
+    result = _verdict(f)
+    assert result.verdict == "could not run"
+    assert result.exit_code == 3
+    assert result.reason
+
+
+def test_honest_candidates_pass_with_their_limits_noted():
+    def only_matrices(q, k, v):
+        if q.ndim != 2:
+            raise ValueError("expected 2-D")
+        return good(q, k, v)
+
+    def without_empty_axes(q, k, v):
+        if 0 in (*q.shape, *k.shape):
+            raise ValueError("empty")
+        return good(q, k, v)
+
+    def as_wide_as_keys(q, k, v):
+        if v.shape[-1] != q.shape[-1]:
+            raise ValueError("head sizes differ")
+        return good(q, k, v)
+
+    def with_extras(q, k, v):
+        return good(q, k, v), np.zeros(3)
+
+    def not_implemented(q, k, v, window=None):
+        if window is not None:
+            raise NotImplementedError("no window")
+        return good(q, k, v)
+
+    for f, word in (
+        (only_matrices, "takes at most 0 leading axes"),
+        (without_empty_axes, "empty axis"),
+        (as_wide_as_keys, "needs v = d"),
+        (with_extras, "the first 1 are judged"),
+        (not_implemented, "some options"),
+    ):
+        result = _verdict(f)
+        assert result.verdict == "pass", (f.__name__, result.reason)
+        assert any(word in note for note in result.notes), result.notes
+
+
+def test_a_wider_output_type_is_noted_and_a_narrower_one_fails():
+    def wider(q, k, v):
+        return good(*(x.astype(np.float64) for x in (q, k, v)))
+
+    def narrower(q, k, v):
+        return good(*(x.astype(np.float32) for x in (q, k, v)))
+
+    result = _verdict(wider, "float32")
+    assert result.verdict == "pass"
+    assert "returns float64 for float32 inputs" in result.notes
+    result = _verdict(narrower)
+    assert result.verdict == "fail"
+    assert [e.text for e in result.explanations] == ["it computes in float32"]
+
+
+def test_random_and_inconsistent_candidates_are_called_so():
+    assert any("not deterministic" in n for n in _verdict(noise).notes)
+
+
+def test_fixed_options_are_not_passed_to_candidates_that_lack_them():
+    def always_causal(q, k, v):
+        return refimpl.softmax_attention(q, k, v, causal="top_left")
+
+    assert _verdict(always_causal).verdict == "fail"
+    result = _verdict(always_causal, options={"causal": "top_left"})
+    assert result.verdict == "pass"
+    assert "causal" in result.unnamed
+
+
+def test_a_boolean_flag_is_given_booleans():
+    def flag(q, k, v, causal=False):
+        assert isinstance(causal, bool)
+        return refimpl.softmax_attention(q, k, v, causal="top_left" if causal else None)
+
+    assert _verdict(flag).verdict == "pass"
+    assert _verdict(flag, options={"causal": "top_left"}).verdict == "pass"
+    assert _verdict(flag, options={"causal": "bottom_right"}).verdict == "fail"
+
+
+def test_the_smallest_case_is_small_and_its_reproduction_runs():
+    result = _verdict(shuffled)
+    case = result.shrunk.problem.case
+    assert max(x.size for x in case.arrays) <= 4
+    namespace: dict = {}
+    exec(report.reproduction(result, result.shrunk), namespace)  # noqa: S102
+    assert namespace["q"].shape == case.arrays[0].shape
+
+
+def test_no_evidence_where_nothing_wrong_would_be_seen(monkeypatch):
+    """A run whose trials tell nothing must not pass."""
+    from refimpl.check.run import Run
+
+    monkeypatch.setattr(Run, "power", lambda self: {"zeros": False})
+    result = _verdict(good)
+    assert result.verdict == "no evidence"
+    assert result.exit_code == 2
+
+
+def test_strict_leaves_only_the_plain_form():
+    kl = find("gaussian_kl")
+
+    def textbook(*arrays):
+        return kl(*arrays, form="textbook")
+
+    near = {name: s for name, s in [("default", False), ("strict", True)]}
+    verdicts = {name: _verdict(textbook, formula=kl, strict=strict) for name, strict in near.items()}
+    assert verdicts["default"].verdict == "pass"
+    # The textbook form cancels for near-equal distributions: the note is there in both.
+    assert any("fails where honest code may" in n for n in verdicts["strict"].notes)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", "expected module:function"),
+        ("no_such_module:f", "ModuleNotFoundError"),
+        ("no_such_file.py:f", "no file"),
+        ("math:pi", "not callable"),
+        ("math:no_such", "AttributeError"),
+    ],
+)
+def test_candidates_that_cannot_be_found(path, message):
+    with pytest.raises(CannotRun, match=message):
+        load(path)
+
+
+def test_the_library_of_a_function_is_its_own_or_the_only_one_it_imports(tmp_path):
+    assert guess_library(np.sin) == "numpy"
+    assert load("math:sqrt").library == "numpy"
+    file = tmp_path / "kernels.py"
+    file.write_text("import numpy as np\ndef f(q, k, v):\n    return q\n")
+    assert load(f"{file}:f").library == "numpy"
+
+
+def test_gradients_by_a_function_of_ones_own():
+    def doubled(g, q, k, v, **options):
+        return tuple(2.0 * x for x in ATTENTION.vjp(g, q, k, v, **options))
+
+    right = Candidate("right", ATTENTION, "numpy", ATTENTION.vjp)
+    assert check(ATTENTION, right, gradients=True).verdict == "pass"
+    result = check(ATTENTION, Candidate("doubled", ATTENTION, "numpy", doubled), gradients=True)
+    assert result.verdict == "fail"
+    assert "2 times" in result.explanations[0].text
+    result = check(ATTENTION, Candidate("none", good, "numpy"), gradients=True)
+    assert result.verdict == "could not run"
+    assert "torch or JAX" in result.reason
