@@ -142,7 +142,7 @@ def to_host(x: Any) -> np.ndarray:
         return np.asarray(x)
     try:
         return view_of_foreign(x)
-    except (BufferError, RuntimeError, NotImplementedError) as error:
+    except (BufferError, RuntimeError, ValueError) as error:
         raise TypeError(f"{_type_name(x)} has no NumPy view: {error}") from error
 
 
@@ -329,16 +329,15 @@ def eigh(a: Any) -> tuple[Any, Any]:
     Only the lower triangle is read. Eigenvectors are defined up to sign, and up to rotation where
     eigenvalues meet. LinAlgError where a is not finite.
     """
+    _require_finite(a)
     values, vectors = _call_linalg("eigh", a)
-    _require_finite(values, "eigenvalues")
     return values, vectors
 
 
 def eigvalsh(a: Any) -> Any:
     """Ascending eigenvalues (..., n) of symmetric a. LinAlgError where a is not finite."""
-    values = _call_linalg("eigvalsh", a)
-    _require_finite(values, "eigenvalues")
-    return values
+    _require_finite(a)
+    return _call_linalg("eigvalsh", a)
 
 
 def svd(a: Any) -> tuple[Any, Any, Any]:
@@ -346,21 +345,21 @@ def svd(a: Any) -> tuple[Any, Any, Any]:
 
     Singular vectors are defined up to a common sign. LinAlgError where a is not finite.
     """
+    _require_finite(a)
     u, s, vh = _call_linalg("svd", a, full_matrices=False)
-    _require_finite(s, "singular values")
     return u, s, vh
 
 
 def svdvals(a: Any) -> Any:
     """Descending singular values (..., min(m, n)) of a. LinAlgError where a is not finite."""
-    s = _call_linalg("svd", a, compute_uv=False)
-    _require_finite(s, "singular values")
-    return s
+    _require_finite(a)
+    return _call_linalg("svd", a, compute_uv=False)
 
 
-def _require_finite(values: Any, what: str) -> None:
-    if not scalar(namespace(values).isfinite(values).all()):
-        raise np.linalg.LinAlgError(f"{what} are not finite: NaN or infinity in the matrix")
+def _require_finite(a: Any) -> None:
+    """Asked first, because iterations on NaN or infinity may return garbage, or never."""
+    if not scalar(namespace(a).isfinite(a).all()):
+        raise np.linalg.LinAlgError("matrix is not finite")
 
 
 def qr(a: Any) -> tuple[Any, Any]:

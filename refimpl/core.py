@@ -72,7 +72,7 @@ def require_finite(name: str, x) -> None:
 
 
 def symmetric(name: str, matrix):
-    """(S + S^T)/2 of (..., d, d); ValueError if it is not finite, or not symmetric up to rounding."""
+    """(S + S^T)/2 of (..., d, d); ValueError unless finite, and symmetric up to rounding."""
     xp = namespace(matrix)
     if matrix.shape[-1] == 0:
         raise ValueError(f"{name}: expected at least one dimension, got shape {matrix.shape}")
@@ -87,12 +87,13 @@ def symmetric(name: str, matrix):
 
 def symmetric_part(matrix):
     """(X + X^T)/2 of (..., d, d)."""
-    # Adding half the gap cannot overflow, where X + X^T can.
-    return matrix + (matrix.swapaxes(-1, -2) - matrix) / 2
+    mirrored = matrix.swapaxes(-1, -2)
+    # Halving before adding cannot overflow, but rounds subnormals: equal entries stay as they are.
+    return namespace(matrix).where(matrix == mirrored, matrix, matrix / 2 + mirrored / 2)
 
 
 def positive_definite_factor(name: str, matrix):
-    """The lower Cholesky factor of a symmetric matrix; LinAlgError names the argument without one."""
+    """The lower Cholesky factor of a symmetric matrix; LinAlgError, naming it, without one."""
     try:
         return cholesky(matrix)
     except LinAlgError as error:

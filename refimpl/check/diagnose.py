@@ -51,19 +51,33 @@ def diagnose(run: Run, most: int = 3, seconds: float = 4.0) -> list[Explanation]
     trials = [t for t in run.result.trials if isinstance(t.found, Answer) and not t.plan.is_empty]
     failing = _some([t for t in trials if not t.ok and not t.plan.advisory])
     passing = _some([t for t in trials if t.ok])
-    found = []
+    found: list[tuple[Explanation, set[int]]] = []
     for hypothesis in hypotheses(run):
-        if time.monotonic() > deadline or any(e.everywhere and e.vague < hypothesis.vague for e in found):
+        certain = any(e.everywhere and e.vague < hypothesis.vague for e, _ in found)
+        if certain or time.monotonic() > deadline:
             break
-        fits = sum(_fits(run, trial, hypothesis) for trial in failing)
-        if fits and 2 * fits >= len(failing):
-            everywhere = fits == len(failing) and all(_fits(run, t, hypothesis) for t in passing)
+        where = {i for i, trial in enumerate(failing) if _fits(run, trial, hypothesis)}
+        if where:
+            everywhere = len(where) == len(failing) and all(_fits(run, t, hypothesis) for t in passing)
             text, source, _, vague = hypothesis
-            found.append(Explanation(text, source, fits, len(failing), everywhere, vague))
-    found = [e for e in found if e.everywhere] or found
-    sharpest = min((e.vague for e in found), default=0)
-    found = [e for e in found if e.vague == sharpest]
-    return sorted(found, key=lambda e: -e.fits)[:most]
+            found.append((Explanation(text, source, len(where), len(failing), everywhere, vague), where))
+    whole = [(e, where) for e, where in found if e.everywhere]
+    if whole:
+        sharpest = min(e.vague for e, _ in whole)
+        return [e for e, _ in whole if e.vague == sharpest][:most]
+    return _cover(found, len(failing))[:most]
+
+
+def _cover(found: list[tuple[Explanation, set[int]]], failing: int) -> list[Explanation]:
+    """Several mistakes that together explain most failures, the one that explains the most first."""
+    chosen, left = [], set(range(failing))
+    while found:
+        best, where = max(found, key=lambda item: (len(item[1] & left), -item[0].vague))
+        if len(where & left) < max(1, failing // 10):
+            break
+        chosen.append(best)
+        left -= where
+    return chosen if 2 * len(left) <= failing else []
 
 
 def _some(trials: list[Trial]) -> list[Trial]:

@@ -371,11 +371,21 @@ class Run:
 
     def power(self) -> dict[str, bool]:
         """Which wrong variants this very run would have rejected."""
-        trials = [t for t in self.result.trials if not t.plan.advisory]
+        trials = _representatives([t for t in self.result.trials if not t.plan.advisory])
         killed = {}
         for name, outputs in self.wrong_variants().items():
             killed[name] = any(_rejects(trial, outputs) for trial in trials)
         return killed
+
+
+def _representatives(trials: list[Trial]) -> list[Trial]:
+    """The first two and the last trial of every regime and set of options: the others would show no more."""
+    kinds: dict[tuple, list[Trial]] = {}
+    for trial in trials:
+        options = trial.problem.case.options
+        kind = trial.plan.label.split()[0], *sorted(k for k, v in options.items() if v is not None)
+        kinds.setdefault(kind, []).append(trial)
+    return [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
 
 
 def _is_float(name: str) -> bool:

@@ -13,7 +13,7 @@ from refimpl.evidence import Case
 from refimpl.signature import Core
 
 
-def shrink(run: Run, trial: Trial, seconds: float = 2.0) -> Trial:
+def shrink(run: Run, trial: Trial, seconds: float = 1.0) -> Trial:
     """The smallest failing trial found in the time: each step keeps failing."""
     deadline = time.monotonic() + seconds
     best = trial

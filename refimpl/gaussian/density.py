@@ -48,16 +48,16 @@ def gaussian_log_density(x, mean, cov, /):
 
     Conventions
     -----------
-    The covariance is what SciPy calls ``cov`` and torch ``covariance_matrix``. torch and TFP also take
-    a Cholesky factor (``scale_tril``), torch a ``precision_matrix``, and TFP's ``scale_diag`` is a
-    standard deviation. SciPy reads the lower triangle only; here both must agree. The gradient in cov
-    is the symmetric G with df = tr(G dS) for symmetric dS: autograd through a Cholesky factor may put
-    both halves into one triangle.
+    The covariance is what SciPy calls ``cov`` and torch ``covariance_matrix``. torch and TFP also
+    take a Cholesky factor (``scale_tril``), torch a ``precision_matrix``, and TFP's ``scale_diag``
+    is a standard deviation. SciPy reads the lower triangle only; here both must agree. The gradient
+    in cov is the symmetric G with df = tr(G dS) for symmetric dS: autograd through a Cholesky
+    factor may put both halves into one triangle.
 
     Breaks when
     -----------
-    Errors grow with the condition number of cov after scaling its diagonal to ones: mere differences
-    of unit between coordinates cost nothing.
+    Errors grow with the condition number of cov after scaling its diagonal to ones: different units
+    of the coordinates cost nothing.
 
     References
     ----------
@@ -153,4 +153,4 @@ def gaussian_entropy_vjp(g, cov, /):
     xp = namespace(cov)
     factor = positive_definite_factor("cov", symmetric("cov", cov))
     inverse = whiten(factor, xp.eye(cov.shape[-1], dtype=cov.dtype), factor, transpose=True)
-    return (g[..., None, None] * inverse / 2,)
+    return (g[..., None, None] * symmetric_part(inverse) / 2,)

@@ -34,7 +34,8 @@ def gaussian_kl(mean_p, cov_p, mean_q, cov_q, /):
     .. math:: M M^T = L^{-1} \Sigma_p L^{-T}, \qquad
         \mathrm{KL} = \tfrac12 \left[ |z|^2 + \sum_{i>k} M_{ik}^2 + \sum_i r(M_{ii}^2 - 1) \right],
 
-    because the trace is the sum of all squares of M, the determinant the product of the diagonal ones.
+    because the trace is the sum of all squares of M, the determinant the product of its diagonal
+    ones.
 
     Parameters
     ----------
@@ -50,24 +51,24 @@ def gaussian_kl(mean_p, cov_p, mean_q, cov_q, /):
     Raises
     ------
     ValueError
-        d = 0; NaN or infinity; a covariance that is not symmetric (beyond 1e-10, or 8 eps where that
-        is more, of its largest entry).
+        d = 0; NaN or infinity; a covariance that is not symmetric (beyond 1e-10, or 8 eps where
+        that is more, of its largest entry).
     numpy.linalg.LinAlgError
-        A cov_q that is not positive definite, or a cov_p with a negative eigenvalue; for the gradient
-        also a singular cov_p. The message gives the smallest eigenvalue.
+        A cov_q that is not positive definite, or a cov_p with a negative eigenvalue; for the
+        gradient also a singular cov_p. The message gives the smallest eigenvalue.
 
     Conventions
     -----------
     KL(p || q) = E_p log(p/q): ``torch.distributions.kl_divergence(p, q)`` has the same order; the
-    forward and the reverse KL of variational inference differ by it. Nats: divide by log 2 for bits.
-    Covariances, not torch's and TFP's ``scale_tril``; TFP's ``scale_diag`` is a standard deviation.
-    Gradients in a covariance are the symmetric G with df = tr(G dS) for symmetric dS.
+    forward and the reverse KL of variational inference differ by it. Nats: divide by log 2 for
+    bits. Covariances, not torch's and TFP's ``scale_tril``; TFP's ``scale_diag`` is a standard
+    deviation. Gradients in a covariance are the symmetric G with df = tr(G dS) for symmetric dS.
 
     Breaks when
     -----------
     The textbook formula (``form="textbook"``, torch, TFP) loses all digits where the relative
-    difference of p and q is below sqrt(eps), and turns negative. What is left here are the errors of
-    solving with cov_q, which grow with its condition number after scaling its diagonal to ones.
+    difference of p and q is below sqrt(eps), and turns negative. What is left here are the errors
+    of solving with cov_q, which grow with its condition number after scaling its diagonal to ones.
     Rounding may hide that cov_p is singular: then the result is some large number.
 
     References
@@ -86,10 +87,10 @@ def gaussian_kl(mean_p, cov_p, mean_q, cov_q, /):
     factor_p, is_proper = semidefinite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)
     z = solve_triangular(factor_q, delta[..., None])[..., 0]
-    # E = L^{-1} S_p L^{-T} - I: whitening the difference is what keeps it accurate where p is near q.
+    # E = L^{-1} S_p L^{-T} - I: whitening the difference keeps it accurate where p is near q.
     excess = symmetric_part(whiten(factor_q, cov_p - cov_q, factor_q))
     is_near = (excess * excess).sum(axis=(-2, -1)) < 0.25
-    # Near q, M comes from E, whose small entries are accurate; else from L_p, whose small pivots are.
+    # Near q, M comes from E, whose small entries are accurate; else from L_p, whose pivots are.
     near = _shape_from_excess(xp.where(is_near[..., None, None], excess, 0.0))
     shape = xp.where(is_near, near, _shape_from_factors(factor_p, factor_q))
     return xp.where(is_proper, 0.5 * ((z * z).sum(axis=-1) + shape), xp.inf)[()]

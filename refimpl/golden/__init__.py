@@ -1,7 +1,7 @@
 """Golden values: inputs with answers of 50 correct digits, for suites in any language.
 
-Written by ``python -m tools.golden`` from second definitions in mpmath that share no code with the library.
-Numbers are hexadecimal floats, so that every bit survives.
+Written by ``python -m tools.golden`` from second definitions in mpmath that share no code with
+the library. Numbers are hexadecimal floats, so that every bit survives.
 """
 
 from __future__ import annotations
@@ -49,8 +49,32 @@ def arguments(case: dict) -> tuple[tuple, dict]:
     return tuple(map(decode, case["arrays"])), {k: decode(v) for k, v in case["options"].items()}
 
 
+def as_arrays(formula: Formula, content: dict) -> dict[str, np.ndarray]:
+    """A golden file as one flat table, for ``numpy.savez``.
+
+    Case 0 has its arrays under their names (``0_q``, ``0_mask``), its answers under ``0_output0``,
+    the other options as JSON text under ``0_options``; and where there is a gradient the
+    cotangents ``0_cotangent0``, directions ``0_direction_q`` and, under ``0_derivative``, the
+    derivative <g, J t> along them.
+    """
+    table = {}
+    for index, case in enumerate(content["cases"]):
+        arrays, options = arguments(case)
+        named = dict(zip([a.name for a in formula.arguments], arrays, strict=True))
+        named |= {k: v for k, v in options.items() if isinstance(v, np.ndarray)}
+        plain = {k: v for k, v in options.items() if not isinstance(v, np.ndarray)}
+        named |= {f"output{i}": decode(y) for i, y in enumerate(case["outputs"])}
+        named |= {"name": case["name"], "options": json.dumps(plain)}
+        if "derivative" in case:
+            named |= {f"cotangent{i}": decode(g) for i, g in enumerate(case["cotangents"])}
+            named |= {f"direction_{k}": decode(t) for k, t in case["directions"].items()}
+            named["derivative"] = float.fromhex(case["derivative"])
+        table |= {f"{index}_{key}": np.asarray(value) for key, value in named.items()}
+    return table
+
+
 def measured_error(formula: Formula, content: dict) -> dict[str, float]:
-    """The library's float64 error, in units of eps relative to each output's largest entry, by case."""
+    """The float64 error by case, in units of eps, relative to each output's largest entry."""
     errors = {}
     for case in content["cases"]:
         arrays, options = arguments(case)
@@ -78,7 +102,7 @@ def _relative_error(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def _derivative_error(formula: Formula, case: dict, arrays: tuple, options: dict) -> float:
-    """Error of <vjp(g), t>, relative to the sum of the absolute terms of it and of <g, f>: both may cancel."""
+    """Error of <vjp(g), t>, relative to its absolute terms and those of <g, f>: both may cancel."""
     cotangents = tuple(map(decode, case["cotangents"]))
     g = cotangents if len(formula.signature.outputs) > 1 else cotangents[0]
     gradients = formula.vjp(g, *arrays, **options)
@@ -89,7 +113,8 @@ def _derivative_error(formula: Formula, case: dict, arrays: tuple, options: dict
         if name in case["directions"]
     ]
     flat = np.concatenate([t.ravel() for t in terms])
-    values = [np.abs(g * np.where(g == 0, 0.0, decode(y))) for g, y in zip(cotangents, case["outputs"], strict=True)]
+    pairs = zip(cotangents, map(decode, case["outputs"]), strict=True)
+    values = [np.abs(g * np.where(g == 0, 0.0, y)) for g, y in pairs]
     error = abs(flat.sum() - float.fromhex(case["derivative"]))
     scale = np.abs(flat).sum() + sum(v.sum() for v in values)
     return float(error / scale / np.finfo(float).eps) if error else 0.0

@@ -138,7 +138,7 @@ REJECTED = [
 
 
 @pytest.mark.parametrize("f", REJECTED, ids=[f.__name__ for f in REJECTED])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.nightly)])
 def test_garbage_is_rejected(f, dtype):
     result = _verdict(f, dtype)
     assert result.verdict == "fail"

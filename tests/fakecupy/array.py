@@ -185,7 +185,8 @@ def _call_method(x: ndarray, name: str, args: tuple, keywords: dict) -> Any:
         _check_cast(x._host, np.dtype(args[0] if args else keywords["dtype"]))
     args = tuple(_shape_argument(arg, name) for arg in args)
     with np.errstate(all="ignore"):
-        return to_device(getattr(x._host, name)(*args, **keywords))
+        found = getattr(x._host, name)(*args, **keywords)
+    return x if found is x._host else to_device(found)
 
 
 def _shape_argument(x: Any, name: str) -> Any:

@@ -494,7 +494,7 @@ def _host_units(d):
 
 
 def change_of_unit(reference):
-    """Units in the reference's type, and a permutation: a change that is exact in every precision."""
+    """Units in the reference's type, and a permutation: exact in every precision."""
     d = reference.shape[-1]
     units = _host_units(d).astype(reference.dtype)
     return like(units, reference), like(np.roll(np.arange(d), 1), reference)

@@ -1,0 +1,46 @@
+"""Public implementations, in every precision: they agree, or it is known why not.
+
+    pip install 'refimpl[test,peers]' && python -m pytest tests/peers -m peers
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from refimpl.check.peers import PEERS, is_explained
+from refimpl.check.run import FAIL, PASS
+from refimpl.formula import find
+from tests.table import FORMULAS
+
+pytestmark = [
+    pytest.mark.peers,
+    # Their deprecations are not ours.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+RUNS = [(record, *run) for record in PEERS for run in record.runs()]
+IDS = [f"{r.formula}-{r.name}-{dtype}{'-grad' * gradients}" for r, dtype, gradients in RUNS]
+SECONDS = 3.0
+
+
+@pytest.mark.parametrize("record", PEERS, ids=[f"{r.formula}-{r.name}" for r in PEERS])
+def test_is_installed(record):
+    assert record.installed, f"needs {' and '.join(record.requires)}: pip install 'refimpl[peers]'"
+
+
+@pytest.mark.parametrize("record", PEERS, ids=[f"{r.formula}-{r.name}" for r in PEERS])
+def test_is_an_adapter_of_a_formula_and_names_its_options(record):
+    formula = find(record.formula)
+    assert formula in FORMULAS
+    assert record.options.keys() <= formula.options.keys()
+    known = {f"{d}{suffix}" for d in record.dtypes for suffix in ("", " gradients")}
+    assert record.because.keys() <= known
+
+
+@pytest.mark.parametrize(("record", "dtype", "gradients"), RUNS, ids=IDS)
+def test_agrees_or_it_is_known_why_not(record, dtype, gradients):
+    result = record.check(dtype, gradients, seconds=SECONDS)
+    found = [e.text for e in result.explanations]
+    worst = result.worst.worst[0] if result.worst else None
+    assert is_explained(record, dtype, gradients, result), (result.reason, worst, found)
+    assert result.verdict == PASS or result.verdict == FAIL and found, worst
