@@ -282,7 +282,7 @@ def solve_triangular(a: Any, b: Any, *, lower: bool = True, transpose: bool = Fa
     not read. LinAlgError where the diagonal has a zero.
     """
     xp = namespace(a, b)
-    if scalar((xp.diagonal(a, axis1=-2, axis2=-1) == 0).any()):
+    if _zero_on_diagonal(a):
         raise np.linalg.LinAlgError("triangular matrix is singular: zero on its diagonal")
     dtype = result_type(a, b)
     wide = np.dtype(np.float32) if dtype == np.float16 else dtype
@@ -294,6 +294,10 @@ def solve_triangular(a: Any, b: Any, *, lower: bool = True, transpose: bool = Fa
     with quiet():
         found = _with_matrix_right_side(substitute, astype(a, wide), astype(b, wide))
         return astype(found, dtype)
+
+
+def _zero_on_diagonal(a: Any) -> bool:
+    return scalar((namespace(a).diagonal(a, axis1=-2, axis2=-1) == 0).any())
 
 
 def _solve_triangular_on_device(a: Any, b: Any, *, lower: bool, transpose: bool) -> Any:

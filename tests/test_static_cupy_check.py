@@ -83,6 +83,10 @@ def test_topics_import_no_array_library(source):
     assert not check_source(source, "refimpl/evidence/attention/masks.py")
 
 
+def test_topics_may_import_the_exception():
+    assert not check_source("from numpy.linalg import LinAlgError", "refimpl/core.py")
+
+
 def test_unexecuted_code_is_checked_too():
     source = "def f(xp, a):\n    if False:\n        return xp.insert(a, 0, 1)\n"
     assert str(check_source(source, "x.py")[0]).startswith("x.py:3: xp.insert does not exist")

@@ -1,6 +1,7 @@
 """Time every form of a formula beside torch's equivalent, in turns.
 
-Turns let both see the same machine. One thread each. Ratios are medians over the turns; each entry is compared with the answer first.
+Turns let both see the same machine. One thread each. Ratios are medians over the turns; each entry
+is compared with the answer first.
 """
 
 from __future__ import annotations

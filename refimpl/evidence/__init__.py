@@ -14,6 +14,7 @@ Nothing here imports Hypothesis, so laws run on other people's implementations t
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -244,9 +245,15 @@ def _statement(f: Callable) -> str:
 
 
 def evidence(formula: Formula) -> Evidence:
-    """The evidence of a formula, from its mirror module; LookupError where there is none."""
+    """The evidence of a formula, from its mirror module; LookupError where there is none.
+
+    Where the wrong variants fill a file of their own, it is called ``<mirror>_mutants``.
+    """
     if formula.name not in RECORDS and formula.module.startswith("refimpl."):
-        importlib.import_module(formula.module.replace("refimpl.", "refimpl.evidence.", 1))
+        mirror = formula.module.replace("refimpl.", "refimpl.evidence.", 1)
+        importlib.import_module(mirror)
+        if importlib.util.find_spec(f"{mirror}_mutants"):
+            importlib.import_module(f"{mirror}_mutants")
     if formula.name not in RECORDS:
         raise LookupError(f"{formula.name}: no evidence is registered")
     return RECORDS[formula.name]

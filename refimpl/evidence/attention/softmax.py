@@ -1,19 +1,11 @@
-"""Evidence for exact softmax attention: inputs, laws, closed forms, and the bugs that public code had."""
+"""Evidence for exact softmax attention: inputs, laws and closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from refimpl.attention.masks import band
-from refimpl.attention.softmax import (
-    attention_logsumexp,
-    attention_weights,
-    capped,
-    softmax_attention,
-    softmax_attention_vjp,
-)
-from refimpl.backend import namespace
-from refimpl.core import softmax_terms, weighted_sum
+from refimpl.attention.softmax import attention_logsumexp, attention_weights, softmax_attention
+from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence
 
 OPTIONS = {
@@ -145,156 +137,125 @@ for of in ALL:
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _logit_size(case) -> float:
+def _condition(case) -> float:
     """How much an error of one rounding in the logits grows: at least 1."""
-    q, k = (np.nan_to_num(np.asarray(x, dtype=float)) for x in case.arrays[:2])
-    size = np.sqrt(np.square(q).sum(-1).max(initial=0.0) * np.square(k).sum(-1).max(initial=0.0))
-    return 1.0 + float(size) * np.abs(case.options.get("scale") or 1.0).max()
+    q, k = (np.nan_to_num(np.asarray(to_host(x), dtype=float)) for x in case.arrays[:2])
+    longest = np.sqrt(np.square(q).sum(-1).max(initial=0.0) * np.square(k).sum(-1).max(initial=0.0))
+    scale = case.options.get("scale")
+    return 1.0 + float(longest) * (1.0 if scale is None else float(np.abs(to_host(scale)).max()))
 
 
-def _value_size(case) -> float:
-    return float(np.abs(np.nan_to_num(np.asarray(case.arrays[-1], dtype=float))).max(initial=1.0))
+def _size(case) -> float:
+    """The scale of rounding errors in the output: values, or weights and sums of order 1."""
+    values = np.nan_to_num(np.asarray(to_host(case.arrays[-1]), dtype=float))
+    largest = float(np.abs(values).max(initial=1.0)) if len(case.arrays) == 3 else 1.0
+    return largest * _condition(case)
 
 
-def _host(case):
-    from refimpl.backend import to_host
-
-    return case.map(to_host)
+def _has(case, *names) -> bool:
+    return any(case.options.get(name) is not None for name in names)
 
 
 @attention.law
 def constant_values(f, case):
-    """Where all values are equal, so is the output: weights sum to one"""
-    if case.options.get("sink") is not None:
+    """Where all values are equal so is the output, unless nothing is seen: weights sum to one"""
+    if _has(case, "sink"):
         return
     q, k, v = case.arrays
-    xp = namespace(v)
-    filled = case.with_arrays(q, k, xp.full(v.shape, 2.5, dtype=v.dtype)).call(f)
-    expected = 2.5 + 0.0 * weighted_row_mask(f, case)
-    yield Claim(xp.where(filled == 0.0, expected * 0.0, filled), xp.where(filled == 0.0, 0.0, expected),
-                2.5 * _logit_size(_host(case)))
-
-
-def weighted_row_mask(f, case):
-    """Zeros in the shape of the output."""
-    output = case.call(f)
-    return namespace(output).zeros(output.shape, dtype=output.dtype)
+    output = case.with_arrays(q, k, namespace(v).full(v.shape, 2.5, dtype=v.dtype)).call(f)
+    yield Claim(output * (output - 2.5), 0.0 * output, 6.25 * _condition(case))
 
 
 @attention.law
 def convex_hull(f, case):
     """No output exceeds the largest value in its column"""
-    q, k, v = case.arrays
+    v = case.arrays[2]
     if v.shape[-2] == 0:
         return
     output = case.call(f)
     xp = namespace(output)
     largest = xp.max(xp.where(xp.isfinite(v), xp.abs(v), 0.0), axis=-2, keepdims=True)
     excess = xp.maximum(xp.abs(output) - largest, 0.0)
-    yield Claim(excess, xp.zeros(excess.shape, dtype=excess.dtype), _value_size(_host(case)) * _logit_size(_host(case)))
+    yield Claim(excess, 0.0 * excess, _size(case))
 
 
 @attention.law
 def linear_in_values(f, case):
     """The output is linear in the values"""
     q, k, v = case.arrays
-    xp = namespace(v)
-    other = xp.flip(v, axis=-1)
+    other = namespace(v).flip(v, axis=-1)
     left = case.with_arrays(q, k, v - 0.5 * other).call(f)
     right = case.call(f) - 0.5 * case.with_arrays(q, k, other).call(f)
-    yield Claim(left, right, 2.0 * _value_size(_host(case)) * _logit_size(_host(case)))
+    yield Claim(left, right, 2.0 * _size(case))
 
 
-def _permuted_keys(case):
-    """The same attention with keys, values, and the columns of mask and bias reversed."""
-    reverse = {
-        name: case.options[name][..., ::-1]
-        for name in ("mask", "bias")
-        if case.options.get(name) is not None
-    }
-    q, *rest = case.arrays
-    return case.with_arrays(q, *(x[..., ::-1, :] for x in rest)).with_options(**reverse)
+def key_permutation(columns):
+    """The law for a formula in whose output reversed keys show as ``columns`` of it."""
+
+    def key_permutation(f, case):
+        """Reordering keys, values and mask columns together changes nothing"""
+        if _has(case, "causal", "window"):
+            return
+        q, *rest = case.arrays
+        masks = {n: case.options[n][..., ::-1] for n in ("mask", "bias") if _has(case, n)}
+        turned = case.with_arrays(q, *(x[..., ::-1, :] for x in rest)).with_options(**masks)
+        yield Claim(case.call(f), columns(turned.call(f)), _size(case))
+
+    return key_permutation
 
 
-def key_permutation(f, case):
-    """Reordering keys, values and mask columns together changes nothing"""
-    if any(case.options.get(name) is not None for name in ("causal", "window")):
-        return
-    left, right = case.call(f), _permuted_keys(case).call(f)
-    if f_is_weights(right, case):
-        right = right[..., ::-1]
-    yield Claim(left, right, _output_size(case) * _logit_size(_host(case)))
+def query_alone(last):
+    """The law for a formula in whose output ``last`` takes the last query."""
 
+    def query_alone(f, case):
+        """Each query is answered as if it were alone"""
+        q, *rest = case.arrays
+        if _has(case, "causal", "window") or q.shape[-2] == 0:
+            return
+        masks = {n: case.options[n][..., -1:, :] for n in ("mask", "bias") if _has(case, n)}
+        alone = case.with_arrays(q[..., -1:, :], *rest).with_options(**masks)
+        yield Claim(last(case.call(f)), last(alone.call(f)), _size(case))
 
-def f_is_weights(output, case) -> bool:
-    q, k = case.arrays[:2]
-    return len(case.arrays) == 2 and output.ndim >= 2 and output.shape[-2:] == (q.shape[-2], k.shape[-2])
-
-
-def _output_size(case) -> float:
-    return _value_size(_host(case)) if len(case.arrays) == 3 else 1.0
-
-
-def query_rows(f, case):
-    """Each query is answered as if it were alone"""
-    if any(case.options.get(name) is not None for name in ("causal", "window")):
-        return
-    q, *rest = case.arrays
-    last = {
-        name: x if x.shape[-2] == 1 else x[..., -1:, :]
-        for name in ("mask", "bias")
-        if (x := case.options.get(name)) is not None
-    }
-    if q.shape[-2] == 0:
-        return
-    whole = case.call(f)
-    alone = case.with_arrays(q[..., -1:, :], *rest).with_options(**last).call(f)
-    rows = whole[..., -1:, :] if alone.ndim == whole.ndim and alone.shape[-1] == whole.shape[-1] and len(
-        case.arrays) == 3 or f_is_weights(whole, case) else whole[..., -1:]
-    yield Claim(rows, alone, _output_size(case) * _logit_size(_host(case)))
+    return query_alone
 
 
 def key_shift(f, case):
     """One vector added to every key changes no weight"""
-    q, k, *rest = case.arrays
-    if case.options.get("softcap") is not None or case.options.get("sink") is not None:
+    if _has(case, "softcap", "sink"):
         return
+    q, k, *rest = case.arrays
     shifted = case.with_arrays(q, k + 0.5, *rest)
-    yield Claim(case.call(f), shifted.call(f), _output_size(case) * _logit_size(_host(shifted)))
+    yield Claim(case.call(f), shifted.call(f), _size(shifted))
 
 
 for of in (attention, weights):
-    of.law(key_permutation)
-    of.law(query_rows)
+    of.law(query_alone(lambda output: output[..., -1:, :]))
     of.law(key_shift)
-logsumexp.law(key_permutation)
-logsumexp.law(query_rows)
+logsumexp.law(query_alone(lambda output: output[..., -1:]))
+attention.law(key_permutation(lambda output: output))
+weights.law(key_permutation(lambda output: output[..., ::-1]))
+logsumexp.law(key_permutation(lambda output: output))
 
 
 @weights.law
 def rows_sum_to_one(f, case):
-    """The weights of a row with a key sum to one"""
-    if case.options.get("sink") is not None or case.arrays[1].shape[-2] == 0:
+    """The weights of a row sum to one, or to nothing where nothing is seen"""
+    if _has(case, "sink"):
         return
     total = case.call(f).sum(axis=-1)
-    xp = namespace(total)
-    yield Claim(xp.where(total == 0.0, 1.0, total), xp.ones(total.shape, dtype=total.dtype), 4.0)
+    yield Claim(total * (total - 1.0), 0.0 * total, 4.0)
 
 
 @logsumexp.law
 def doubled_keys(f, case):
     """Every key twice adds log 2"""
-    if any(case.options.get(name) is not None for name in ("causal", "window", "sink")):
+    if _has(case, "causal", "window", "sink"):
         return
     q, k = case.arrays
     xp = namespace(q)
-    twice = {
-        name: xp.concatenate([case.options[name]] * 2, axis=-1)
-        for name in ("mask", "bias")
-        if case.options.get(name) is not None
-    }
+    twice = {n: xp.concatenate([case.options[n]] * 2, axis=-1) for n in ("mask", "bias") if _has(case, n)}
     left = case.with_arrays(q, xp.concatenate([k, k], axis=-2)).with_options(**twice).call(f)
-    yield Claim(left, case.call(f) + 0.6931471805599453, _logit_size(_host(case)))
+    yield Claim(left, case.call(f) + 0.6931471805599453, _condition(case))
 
 
 # -------------------------------------------------------------------------------- closed forms
@@ -364,551 +325,3 @@ def single_key(rng, shape):
     if m:
         answer = (q * k[..., :1, :]).sum(-1) / np.sqrt(d)
     return Case((q, k), {"mask": mask}), answer
-
-
-# ------------------------------------------------------------------------------------- mutants
-# One wrong set of logits makes three wrong formulas: output, weights and log-sum-exp.
-
-
-def _finish(of, keep, scores, arrays, sink=None, empty="zero"):
-    """The output of a formula from (wrong) logits."""
-    found, total, _ = softmax_terms(scores, keep, sink, empty)
-    return {"softmax_attention": lambda: weighted_sum(found, arrays[-1]),
-            "attention_weights": lambda: found,
-            "attention_logsumexp": lambda: total}[of.formula.name]()
-
-
-def _parts(arrays, options):
-    """Plain logits, scale, band and mask of a call, for mutants that combine them wrongly."""
-    q, k = arrays[:2]
-    scale = options.get("scale")
-    scale = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
-    n, m = q.shape[-2], k.shape[-2]
-    allowed = band(n, m, *(options.get(name) for name in ("causal", "window", "offset")))
-    keep = allowed.keep(np, range(n), range(m))
-    if options.get("mask") is not None:
-        keep = keep & options["mask"]
-    bias = 0.0 if options.get("bias") is None else options["bias"]
-    return q @ k.swapaxes(-1, -2), scale, keep, bias
-
-
-def _rest(options):
-    sink = options.get("sink")
-    if sink is not None:
-        sink = np.asarray(sink, dtype=float)
-    return {"sink": sink, "empty": options.get("empty", "zero")}
-
-
-def logits_mutant(scores, source=""):
-    """Register on all three formulas a mutant made from wrong scores(logits, scale, keep, bias, options)."""
-    for of in ALL:
-
-        def body(*arrays, of=of, **options):
-            keep, wrong = scores(*_parts(arrays, options), options)
-            return _finish(of, keep, wrong, arrays, **_rest(options))
-
-        body.__name__, body.__doc__ = scores.__name__, scores.__doc__
-        of.mutant(body, source=source)
-    return scores
-
-
-def options_mutant(change, source=""):
-    """Register on all three formulas a mutant that calls them with change(options, arrays)."""
-    for of in ALL:
-
-        def body(*arrays, of=of, **options):
-            return of.formula(*arrays, **change(dict(options), arrays))
-
-        body.__name__, body.__doc__ = change.__name__, change.__doc__
-        of.mutant(body, source=source)
-    return change
-
-
-def _visible(keep, bias):
-    return keep & (bias != -np.inf)
-
-
-@options_mutant
-def scale_missing(options, arrays):
-    """The scale 1/sqrt(d) is missing"""
-    return options | {"scale": 1.0}
-
-
-@options_mutant
-def scale_not_rooted(options, arrays):
-    """The logits are divided by d instead of sqrt(d)"""
-    return options | {"scale": 1.0 / arrays[0].shape[-1]}
-
-
-@options_mutant
-def scale_from_keys_count(options, arrays):
-    """The scale is taken from the number of keys instead of the feature dimension"""
-    return options | {"scale": max(arrays[1].shape[-2], 1) ** -0.5}
-
-
-@attention.mutant
-def scale_from_value_dimension(q, k, v, /, **options):
-    """The scale is taken from the value dimension instead of the key dimension"""
-    return softmax_attention(q, k, v, **options | {"scale": max(v.shape[-1], 1) ** -0.5})
-
-
-@options_mutant
-def scale_option_ignored(options, arrays):
-    """The scale option is ignored: always 1/sqrt(d)"""
-    return options | {"scale": None}
-
-
-@options_mutant
-def softcap_ignored(options, arrays):
-    """The soft cap is ignored"""
-    return options | {"softcap": None}
-
-
-def _capped_logits(inner, scale, options):
-    return capped(inner * scale, options.get("softcap"))
-
-
-def softcap_after_mask(inner, scale, keep, bias, options):
-    """The soft cap is applied after the mask, so that masked keys keep weight"""
-    masked_logits = np.where(keep, inner * scale + bias, -np.inf)
-    if options.get("softcap") is None:
-        return _visible(keep, bias), masked_logits
-    return np.ones_like(keep), capped(masked_logits, options["softcap"])
-
-
-logits_mutant(softcap_after_mask, source="https://github.com/onnx/onnx/issues/7865")
-
-
-@logits_mutant
-def softcap_after_bias(inner, scale, keep, bias, options):
-    """The soft cap is applied after the bias"""
-    return _visible(keep, bias), capped(inner * scale + bias, options.get("softcap"))
-
-
-@logits_mutant
-def softcap_without_factor(inner, scale, keep, bias, options):
-    """The soft cap is tanh(x / c) without the factor c"""
-    cap = options.get("softcap")
-    scores = inner * scale if cap is None else np.tanh(inner * scale / cap)
-    return _visible(keep, bias), scores + bias
-
-
-@logits_mutant
-def softcap_before_scale(inner, scale, keep, bias, options):
-    """The soft cap is applied before the scale"""
-    return _visible(keep, bias), capped(inner, options.get("softcap")) * scale + bias
-
-
-@options_mutant
-def bias_ignored(options, arrays):
-    """The bias is ignored"""
-    return options | {"bias": None}
-
-
-@logits_mutant
-def bias_scaled(inner, scale, keep, bias, options):
-    """The bias is added before the scale"""
-    return _visible(keep, bias), capped((inner + bias) * scale, options.get("softcap"))
-
-
-@logits_mutant
-def bias_subtracted(inner, scale, keep, bias, options):
-    """The bias is subtracted"""
-    return _visible(keep, bias), _capped_logits(inner, scale, options) - bias
-
-
-@options_mutant
-def mask_ignored(options, arrays):
-    """The mask is ignored"""
-    return options | {"mask": None}
-
-
-def mask_inverted(options, arrays):
-    """The mask has the opposite polarity: True drops"""
-    mask = options.get("mask")
-    return options | {"mask": None if mask is None else ~mask}
-
-
-options_mutant(mask_inverted, source="https://github.com/pytorch/pytorch/issues/21518")
-
-
-def mask_added(inner, scale, keep, bias, options):
-    """The boolean mask is added as 0/1 instead of selecting"""
-    mask = options.get("mask")
-    unmasked = dict(options) | {"mask": None}
-    allowed = _band_only(inner, unmasked)
-    added = 0.0 if mask is None else mask.astype(inner.dtype)
-    return _visible(allowed, bias), _capped_logits(inner, scale, options) + bias + added
-
-
-logits_mutant(mask_added, source="https://github.com/pytorch/pytorch/pull/120668")
-
-
-def _band_only(inner, options):
-    n, m = inner.shape[-2:]
-    allowed = band(n, m, *(options.get(name) for name in ("causal", "window", "offset")))
-    return np.broadcast_to(allowed.keep(np, range(n), range(m)), inner.shape)
-
-
-@logits_mutant
-def finite_mask(inner, scale, keep, bias, options):
-    """Masked logits are set to -100 instead of -inf, so that masked keys keep weight"""
-    scores = _capped_logits(inner, scale, options) + bias
-    return np.ones_like(keep), np.where(_visible(keep, bias), scores, -100.0)
-
-
-@logits_mutant
-def masked_logits_zeroed(inner, scale, keep, bias, options):
-    """Masked logits are set to 0 instead of -inf"""
-    scores = _capped_logits(inner, scale, options) + bias
-    return np.ones_like(keep), np.where(_visible(keep, bias), scores, 0.0)
-
-
-def causal_ignored(options, arrays):
-    """The causal option is ignored"""
-    return options | {"causal": None, "offset": options.get("offset") or 0}
-
-
-options_mutant(causal_ignored, source="https://github.com/keras-team/keras/issues/23038")
-
-
-def causal_other_corner(options, arrays):
-    """The causal mask is aligned at the other corner (top left against bottom right)"""
-    other = {"top_left": "bottom_right", "bottom_right": "top_left"}
-    causal = options.get("causal")
-    return options | {"causal": other.get(causal, causal) if isinstance(causal, str) else causal}
-
-
-options_mutant(causal_other_corner, source="https://github.com/pytorch/pytorch/issues/108108")
-
-
-def _shifted_band(options, arrays, shift):
-    """The same band with the diagonal moved: as offset, because that is what an off-by-one does."""
-    causal = options.get("causal")
-    if not causal:
-        return options
-    n, m = arrays[0].shape[-2], arrays[1].shape[-2]
-    start = band(n, m, causal, options.get("window"), options.get("offset")).offset
-    left, right = options.get("window") or (None, None)
-    left = None if left is None or left < 0 else left + shift
-    return options | {"causal": True, "window": (left, right), "offset": start + shift}
-
-
-@options_mutant
-def causal_strict(options, arrays):
-    """The causal mask hides the diagonal: a query does not see its own position"""
-    return _shifted_band(options, arrays, -1)
-
-
-@options_mutant
-def causal_one_ahead(options, arrays):
-    """The causal mask lets a query see one future key"""
-    return _shifted_band(options, arrays, 1)
-
-
-@logits_mutant
-def causal_transposed(inner, scale, keep, bias, options):
-    """The causal mask is upper triangular: queries see the future"""
-    if not options.get("causal"):
-        return _visible(keep, bias), _capped_logits(inner, scale, options) + bias
-    n, m = inner.shape[-2:]
-    start = band(n, m, options["causal"], None, options.get("offset")).offset
-    ahead = np.arange(m) >= np.arange(n)[:, None] + start
-    if options.get("mask") is not None:
-        ahead = ahead & options["mask"]
-    return _visible(ahead, bias), _capped_logits(inner, scale, options) + bias
-
-
-def window_ignored(options, arrays):
-    """The window is ignored"""
-    return options | {"window": None}
-
-
-options_mutant(window_ignored, source="https://github.com/jax-ml/jax/issues/32300")
-
-
-def _resized_window(options, change):
-    if options.get("window") is None:
-        return options
-    left, right = options["window"]
-    return options | {"window": (left if left is None or left < 0 else change(left), right)}
-
-
-def window_counts_itself(options, arrays):
-    """The window counts the key at the query's own position: one key too few on the left"""
-    return _resized_window(options, lambda left: max(left - 1, 0))
-
-
-options_mutant(
-    window_counts_itself, source="https://github.com/huggingface/transformers/issues/39408"
-)
-
-
-@options_mutant
-def window_one_too_wide(options, arrays):
-    """The window has one key too many on the left"""
-    return _resized_window(options, lambda left: left + 1)
-
-
-@options_mutant
-def window_swapped(options, arrays):
-    """Left and right of the window are swapped"""
-    window = options.get("window")
-    return options | {"window": window and window[::-1]}
-
-
-@options_mutant
-def offset_ignored(options, arrays):
-    """The offset of the first query (cached keys) is ignored"""
-    return options | {"offset": 0 if options.get("offset") is not None else None}
-
-
-@options_mutant
-def sink_ignored(options, arrays):
-    """The sink is ignored"""
-    return options | {"sink": None}
-
-
-@options_mutant
-def sink_negated(options, arrays):
-    """The sink enters with the opposite sign"""
-    sink = options.get("sink")
-    return options | {"sink": None if sink is None else -1.0 * sink}
-
-
-@attention.mutant
-def sink_outside_maximum(q, k, v, /, **options):
-    """The sink is not part of the row maximum, and is added as exp(b) to the shifted sum"""
-    sink = options.get("sink")
-    plain = attention_weights(q, k, **options | {"sink": None})
-    if sink is None:
-        return weighted_sum(plain, v)
-    peak = np.exp(-attention_logsumexp(q, k, **{n: o for n, o in options.items() if n != "empty"} | {"sink": None}))
-    shifted = plain / (plain.max(axis=-1, keepdims=True, initial=1e-300))
-    total = shifted.sum(axis=-1, keepdims=True) + np.exp(np.asarray(sink, dtype=float))[..., None, None]
-    return weighted_sum(shifted / total, v) + 0.0 * peak.sum()
-
-
-@logits_mutant
-def no_maximum_subtracted(inner, scale, keep, bias, options):
-    """The row maximum is not subtracted, so that exponentials overflow"""
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
-    with np.errstate(all="ignore"):
-        overflow = np.exp(scores.astype(np.float64)).sum(axis=-1, keepdims=True) == np.inf
-        return _visible(keep, bias), np.where(overflow, np.nan, scores)
-
-
-@weights.mutant
-def weights_over_queries(q, k, /, **options):
-    """The softmax runs over the queries instead of the keys"""
-    inner, scale, keep, bias = _parts((q, k), options)
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
-    peak = scores.max(axis=-2, keepdims=True, initial=-np.inf)
-    terms = np.exp(scores - np.where(np.isfinite(peak), peak, 0.0))
-    total = terms.sum(axis=-2, keepdims=True)
-    return np.where(total > 0.0, terms / np.where(total > 0.0, total, 1.0), 0.0)
-
-
-@attention.mutant
-def softmax_over_queries(q, k, v, /, **options):
-    """The softmax runs over the queries instead of the keys"""
-    return weighted_sum(weights_over_queries(q, k, **options), v)
-
-
-def not_renormalised(q, k, v, /, **options):
-    """The mask is applied after the softmax, without normalising again"""
-    free = {name: value for name, value in options.items() if name not in ("mask", "causal", "window")}
-    inner, _, keep, bias = _parts((q, k), options)
-    found = attention_weights(q, k, **free)
-    return weighted_sum(np.where(_visible(keep, bias), found, 0.0), v)
-
-
-attention.mutant(not_renormalised, source="https://github.com/rasbt/LLMs-from-scratch/issues/1061")
-
-
-@attention.mutant
-def first_batch_entry_for_all(q, k, v, /, **options):
-    """Every batch entry (head) reads the keys and values of the first one"""
-    if k.ndim == 2:
-        return softmax_attention(q, k, v, **options)
-    first = (slice(1),) * (k.ndim - 2)
-    return softmax_attention(q, k[first], np.broadcast_to(v[first], v.shape), **options)
-
-
-@attention.mutant
-def heads_and_positions_swapped(q, k, v, /, **options):
-    """Heads and positions are swapped: attention runs over the heads"""
-    if q.ndim < 3 or q.shape != k.shape or options.get("mask") is not None or options.get("bias") is not None:
-        return softmax_attention(q, k, v, **options)
-    swapped = (x.swapaxes(-2, -3) for x in (q, k, v))
-    return softmax_attention(*swapped, **{n: o for n, o in options.items() if n != "sink"}).swapaxes(-2, -3)
-
-
-@attention.mutant
-def values_last_key_dropped(q, k, v, /, **options):
-    """The last key of every row is dropped (ragged tail)"""
-    if k.shape[-2] < 2:
-        return softmax_attention(q, k, v, **options)
-    mask = np.arange(k.shape[-2]) < k.shape[-2] - 1
-    given = options.get("mask")
-    return softmax_attention(q, k, v, **options | {"mask": (mask if given is None else mask & given)[..., :]
-                                                   if given is not None else mask[None, :]})
-
-
-@logsumexp.mutant
-def base_two(q, k, /, **options):
-    """The log-sum-exp is in base 2"""
-    return attention_logsumexp(q, k, **options) / np.log(2.0)
-
-
-def empty_is_plus_infinity(q, k, /, **options):
-    """The log-sum-exp of an empty row is +inf instead of -inf"""
-    found = attention_logsumexp(q, k, **options)
-    return np.where(found == -np.inf, np.inf, found)
-
-
-logsumexp.mutant(
-    empty_is_plus_infinity, source="https://github.com/Dao-AILab/flash-attention/pull/978"
-)
-
-
-@logsumexp.mutant
-def maximum_only(q, k, /, **options):
-    """The log-sum-exp is only the row maximum"""
-    inner, scale, keep, bias = _parts((q, k), options)
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
-    return scores.max(axis=-1, initial=-np.inf)
-
-
-@logsumexp.mutant
-def maximum_not_added_back(q, k, /, **options):
-    """The row maximum is not added back"""
-    found = attention_logsumexp(q, k, **options)
-    peak = maximum_only(q, k, **options)
-    return np.where(np.isfinite(peak), found - np.where(np.isfinite(peak), peak, 0.0), found)
-
-
-# ---------------------------------------------------------------------------- gradient mutants
-
-
-def _largest(x) -> float:
-    return float(np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=0.0))
-
-
-def _output_sizes(*arrays, **options):
-    """An error of one rounding in the largest logit is the same relative error in a weight."""
-    inner, scale, keep, bias = _parts(arrays, options)
-    size = _largest(np.where(_visible(keep, bias), inner * scale, 0.0))
-    return (size * (_largest(arrays[2]) if len(arrays) == 3 else 1.0),)
-
-
-for of in (attention, weights):
-    of.output_terms(_output_sizes)
-
-
-def _term_sizes(g, *arrays, **options):
-    """Each gradient is a sum over dS = P (dP - <P, dP>), whose difference may vanish."""
-    q, k = arrays[:2]
-    through_values = len(arrays) == 3
-    size = _largest(g) * (_largest(arrays[2]) * arrays[2].shape[-1] ** 0.5 if through_values else 1.0)
-    tau = _largest(_parts((q, k), options)[1])
-    return {"q": tau * size * _largest(k), "k": tau * size * _largest(q)}
-
-
-for of in ALL:
-    of.gradient_terms(_term_sizes)
-
-
-def _wrong_gradient(change, source=""):
-    """Register on all three formulas a gradient mutant: change(gradients, case) of the right gradients."""
-    for of in ALL:
-
-        def body(g, *arrays, of=of, **options):
-            return tuple(change(of.formula.vjp(g, *arrays, **options), arrays, options))
-
-        body.__name__, body.__doc__ = change.__name__, change.__doc__
-        of.mutant(body, source=source, gradient=True)
-    return change
-
-
-@_wrong_gradient
-def gradient_scale_missing(gradients, arrays, options):
-    """The gradients of q and k lack the scale"""
-    dq, dk, *rest = gradients
-    factor = _parts(arrays, options)[1]
-    return dq / factor, dk / factor, *rest
-
-
-@_wrong_gradient
-def key_gradient_sign(gradients, arrays, options):
-    """The gradient of the keys has the wrong sign"""
-    dq, dk, *rest = gradients
-    return dq, -dk, *rest
-
-
-@_wrong_gradient
-def query_gradient_missing(gradients, arrays, options):
-    """The gradient of the queries is missing: it is zero"""
-    dq, *rest = gradients
-    return 0.0 * dq, *rest
-
-
-@_wrong_gradient
-def gradients_of_q_and_k_swapped(gradients, arrays, options):
-    """The gradients of queries and keys are swapped"""
-    dq, dk, *rest = gradients
-    return (dk, dq, *rest) if dq.shape == dk.shape else gradients
-
-
-def nan_where_nothing_is_seen(gradients, arrays, options):
-    """Rows that see no key have NaN gradients"""
-    _, _, keep, bias = _parts(arrays, options)
-    empty = ~_visible(keep, bias).any(axis=-1)
-    if not empty.any() or options.get("sink") is not None:
-        return gradients
-    dq, dk, *rest = gradients
-    touched = np.broadcast_to(empty, dq.shape[:-1]).any(axis=-1)[..., None, None]
-    return np.where(empty[..., None], np.nan, dq), np.where(touched, np.nan, dk), *rest
-
-
-_wrong_gradient(
-    nan_where_nothing_is_seen, source="https://github.com/pytorch/pytorch/issues/41508"
-)
-
-
-@attention.mutant(gradient=True)
-def mean_not_subtracted(g, q, k, v, /, **options):
-    """The softmax gradient lacks the term -<g, O>"""
-    _, _, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
-    found = attention_weights(q, k, **options)
-    factor = _parts((q, k), options)[1]
-    dscores = np.where(found > 0, found * (g @ v.swapaxes(-1, -2)), 0.0)
-    return factor * dscores @ k, factor * dscores.swapaxes(-1, -2) @ q, dv, *rest
-
-
-@attention.mutant(gradient=True)
-def softcap_slope_ignored(g, q, k, v, /, **options):
-    """The gradient ignores the slope of the soft cap"""
-    cap = options.get("softcap")
-    if cap is None:
-        return softmax_attention.vjp(g, q, k, v, **options)
-    inner, scale, _, bias = _parts((q, k), options)
-    moved = capped(inner * scale, cap) - inner * scale + bias
-    changed = options | {"softcap": None, "bias": moved}
-    dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **changed)
-    given = options.get("bias") is not None
-    return (dq, dk, dv, *rest) if given else (dq, dk, dv, *rest[1:])
-
-
-@attention.mutant(gradient=True)
-def value_gradient_reversed(g, q, k, v, /, **options):
-    """The gradient of the values goes to the wrong keys"""
-    dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
-    return dq, dk, dv[..., ::-1, :], *rest
-
-
-@attention.mutant(gradient=True)
-def value_gradient_is_the_cotangent(g, q, k, v, /, **options):
-    """The gradient of the values uses uniform weights"""
-    dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
-    return dq, dk, np.broadcast_to(g.mean(axis=-2, keepdims=True), dv.shape), *rest

@@ -27,7 +27,8 @@ def _points():
     cases = {}
     for name, cov in _covariances().items():
         mean = rng.standard_normal(len(cov))
-        cases[name] = ((mean + np.linalg.cholesky(cov) @ rng.standard_normal(len(cov)), mean, cov), {})
+        x = mean + np.linalg.cholesky(cov) @ rng.standard_normal(len(cov))
+        cases[name] = ((x, mean, cov), {})
     mean, cov = np.array([1.0, 2.0]), _covariances()["g1"]
     cases["at_the_mean"] = ((mean, mean, cov), {})
     cases["far_out"] = ((np.array([40.0, -50.0]), mean, cov), {})

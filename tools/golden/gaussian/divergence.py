@@ -1,4 +1,4 @@
-"""Second definitions: the Kullback-Leibler divergence as it is printed, by the inverse and determinants."""
+"""Second definitions: Kullback-Leibler as it is printed, by the inverse and the determinant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def _pairs():
     cases["near_equal_1e-8"] = _near(rng, cov, 1e-8)
     cases["near_equal_1e-4"] = _near(rng, cov, 1e-4)
     cases["on_the_seam"] = _near(rng, cov, 0.3)
-    cases["far_apart"] = (100 * rng.standard_normal(4), dense(rng, 4, 10.0) / 1024, np.zeros(4), cov)
+    mean = 100 * rng.standard_normal(4)
+    cases["far_apart"] = (mean, dense(rng, 4, 10.0) / 1024, np.zeros(4), cov)
     cases["dimension_9"] = _unrelated(rng, dense(rng, 9, 100.0), dense(rng, 9, 100.0))
     cases["graded_1e12"] = _unrelated(rng, graded(rng, 3, 1e12), graded(rng, 3, 1e12))
     cases["graded_1e12_near_equal"] = _near(rng, graded(rng, 3, 1e12), 1e-6)
@@ -39,7 +40,8 @@ def _pairs():
 
 def _unrelated(rng, cov_p, cov_q):
     mean_q = rng.standard_normal(len(cov_q))
-    return mean_q + np.linalg.cholesky(cov_q) @ rng.standard_normal(len(cov_q)), cov_p, mean_q, cov_q
+    mean_p = mean_q + np.linalg.cholesky(cov_q) @ rng.standard_normal(len(cov_q))
+    return mean_p, cov_p, mean_q, cov_q
 
 
 def _near(rng, cov, difference):
