@@ -1,4 +1,4 @@
-"""refimpl: the reference oracle for attention, positions, Gaussian distances, sketches, critics and prompts.
+"""refimpl: the reference oracle for attention, positions, Gaussian distances and their kin.
 
 ``import refimpl`` costs NumPy and nothing else; formulas are loaded when first asked for by name:
 
@@ -26,7 +26,9 @@ def __getattr__(name: str):
     try:
         return find(name)
     except KeyError as error:
-        raise AttributeError(f"module 'refimpl' has no attribute {name!r}: {error.args[0]}") from None
+        raise AttributeError(
+            f"module 'refimpl' has no attribute {name!r}: {error.args[0]}"
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -32,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_list)
 
-    command = commands.add_parser("show", help="one formula: statement, conventions, laws, known mistakes")
+    command = commands.add_parser(
+        "show", help="one formula: statement, conventions, laws, known mistakes"
+    )
     command.add_argument("name")
     command.set_defaults(run=_show)
 
@@ -44,28 +46,48 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", help="formula, e.g. softmax_attention")
     command.add_argument("candidate", nargs="?", help="package.module:function or file.py:function")
     command.add_argument("--command", help="a program: gets an input and an output .npz file")
-    command.add_argument("--dtype", default="float64", help="precision of the inputs (default float64)")
-    command.add_argument("--arrays", default="", help="numpy, torch, jax or cupy (default: inferred)")
     command.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="fix an option of the formula"
+        "--dtype", default="float64", help="precision of the inputs (default float64)"
     )
-    command.add_argument("--grad", action="store_true", help="check gradients (torch, JAX, or --vjp)")
-    command.add_argument("--vjp", default="", help="module:function(g, *arrays, **options), implies --grad")
-    command.add_argument("--strict", action="store_true", help="only the most accurate form sets the bound")
+    command.add_argument(
+        "--arrays", default="", help="numpy, torch, jax or cupy (default: inferred)"
+    )
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fix an option of the formula",
+    )
+    command.add_argument(
+        "--grad", action="store_true", help="check gradients (torch, JAX, or --vjp)"
+    )
+    command.add_argument(
+        "--vjp", default="", help="module:function(g, *arrays, **options), implies --grad"
+    )
+    command.add_argument(
+        "--strict", action="store_true", help="only the most accurate form sets the bound"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--seconds", type=float, default=5.0, help="time for trials (default 5)")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_check)
 
-    command = commands.add_parser("peers", help="check every known public implementation that is installed")
+    command = commands.add_parser(
+        "peers", help="check every known public implementation that is installed"
+    )
     command.add_argument("names", nargs="*", help="formulas (default: all)")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_peers)
 
-    command = commands.add_parser("golden", help="inputs and answers of 50 digits, for suites in any language")
+    command = commands.add_parser(
+        "golden", help="inputs and answers of 50 digits, for suites in any language"
+    )
     command.add_argument("name")
     command.add_argument("--format", choices=("json", "npz"), default="json")
-    command.add_argument("--output", help="file (needed for npz; JSON goes to the terminal by default)")
+    command.add_argument(
+        "--output", help="file (needed for npz; JSON goes to the terminal by default)"
+    )
     command.set_defaults(run=_golden)
 
     command = commands.add_parser("bench", help="time a formula's forms")
@@ -88,7 +110,9 @@ def _list(chosen) -> int:
         print(json.dumps(content, indent=1))
         return 0
     for record in records:
-        print(f"{record.topic:10} {record.name:24} {str(record.signature):28} {_first_line(record)}")
+        print(
+            f"{record.topic:10} {record.name:24} {str(record.signature):28} {_first_line(record)}"
+        )
     return 0
 
 
@@ -174,7 +198,9 @@ def _options(record, texts: list[str]) -> dict:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator or name not in record.options:
-            raise ValueError(f"--option: expected NAME=VALUE with one of {', '.join(record.options)}; got {text!r}")
+            raise ValueError(
+                f"--option: expected NAME=VALUE, NAME in {', '.join(record.options)}; got {text!r}"
+            )
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

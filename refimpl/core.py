@@ -12,9 +12,10 @@ from refimpl.backend import cholesky, eigvalsh, finfo, namespace, solve_triangul
 def softmax_terms(scores, keep, sink=None, empty: str = "zero"):
     """Weights, log-sum-exp and the sink's weight of scores (..., n, m), over the last axis.
 
-    ``keep`` says which entries take part; the others weigh nothing whatever their scores are. The sink is one
-    more entry without a place in the result. A row that keeps nothing follows ``empty``: weights
-    ``"zero"``, ``"nan"``, or ``"mean"`` (1/m on every entry, masked ones included).
+    ``keep`` says which entries take part; the others weigh nothing whatever their scores are. The
+    sink is one more entry without a place in the result. A row that keeps nothing follows
+    ``empty``: weights ``"zero"``, ``"nan"``, or ``"mean"`` (1/m on every entry, masked ones
+    included).
     """
     xp = namespace(scores)
     scores, column = _with_sink_column(xp, xp.where(keep, scores, -xp.inf), sink)
@@ -48,7 +49,7 @@ def _with_sink_column(xp, scores, sink):
 
 
 def weighted_sum(weights, values):
-    """weights @ values in which an entry of weight 0 is absent, even if its value is NaN or infinite."""
+    """weights @ values, where an entry of weight 0 is absent even if its value is not finite."""
     xp = namespace(weights, values)
     finite = xp.isfinite(values)
     if bool(finite.all()):

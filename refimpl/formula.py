@@ -1,8 +1,9 @@
 """Registration: one decorator turns a plain function into a checked, listed and testable formula.
 
-``@formula("(n,d),(m,d)->(n,m)", source=...)`` files a :class:`Formula` in the table. Calling it checks
-the arguments once, uniformly over the library, and then runs the body, which is pure mathematics.
-A project of one's own can register formulas in the same way and list, test and check them like ours.
+``@formula("(n,d),(m,d)->(n,m)", source=...)`` files a :class:`Formula` in the table. Calling it
+checks the arguments once, uniformly over the library, and then runs the body, which is pure
+mathematics. A project of one's own can register formulas in the same way and list, test and check
+them like ours.
 """
 
 from __future__ import annotations
@@ -131,19 +132,21 @@ class Formula:
             return chosen.body(*arrays, **options)
 
     def oracle(self, *arrays, **options):
-        """The same call with every float input upcast exactly to float64; takes torch and JAX too."""
+        """The same call with every float input upcast exactly to float64; takes torch, JAX too."""
         return self(*map(upcast, arrays), **{k: upcast(v) for k, v in options.items()})
 
     def vjp(self, g, *arrays, form: str | None = None, **options) -> tuple:
         """Gradients of <g, f(arrays)>: one for each differentiable array that is given.
 
-        ``g`` is the cotangent (a tuple of them where the formula has several outputs). Gradients come
-        in the order of the signature, positional arrays first, each with its own array's shape. A keyword
-        given as a Python number is a constant and has none.
+        ``g`` is the cotangent (a tuple of them where the formula has several outputs). Gradients
+        come in the order of the signature, positional arrays first, each with its own array's
+        shape. A keyword given as a Python number is a constant and has none.
         """
         if not self.differentiable:
             raise TypeError(f"{self.name} has no gradient: {self.reason}")
-        constants = {n for n in self.keywords if isinstance(options.get(n), (int, float, type(None)))}
+        constants = {
+            n for n in self.keywords if isinstance(options.get(n), (int, float, type(None)))
+        }
         arrays, options, bound = self.prepare(arrays, options)
         chosen = self.choose(form, bound, options)
         body = chosen.vjp
@@ -171,7 +174,9 @@ class Formula:
         """Arguments as arrays of one backend and one float type, their shapes bound to the axes."""
         if len(arrays) != len(self.arguments):
             names = ", ".join(a.name for a in self.arguments)
-            raise TypeError(f"{self.name} takes {len(self.arguments)} arrays ({names}), got {len(arrays)}")
+            raise TypeError(
+                f"{self.name} takes {len(self.arguments)} arrays ({names}), got {len(arrays)}"
+            )
         used = list(self.arguments)
         values = list(arrays)
         for name, argument in self.keywords.items():
@@ -243,9 +248,14 @@ class Formula:
     def _cotangents(self, g, arrays, options, bound: Bound):
         several = len(self.signature.outputs) > 1
         if several and not (isinstance(g, tuple) and len(g) == len(self.signature.outputs)):
-            raise TypeError(f"{self.name}: g: expected a tuple of {len(self.signature.outputs)} cotangents")
+            raise TypeError(
+                f"{self.name}: g: expected a tuple of {len(self.signature.outputs)} cotangents"
+            )
         given = (*arrays, *(options[n] for n in self.keywords if options.get(n) is not None))
-        kinds = (*self.arguments, *(a for n, a in self.keywords.items() if options.get(n) is not None))
+        kinds = (
+            *self.arguments,
+            *(a for n, a in self.keywords.items() if options.get(n) is not None),
+        )
         real = [v for a, v in zip(kinds, given, strict=True) if a.kind == "real"] or list(given[:1])
         dtype = backend.result_type(*real)
         cotangents = []
@@ -257,7 +267,8 @@ class Formula:
             known = all(a.size is not None or a.name in bound.axes for a in core)
             if known and tuple(value.shape) != bound.shape(core):
                 raise ValueError(
-                    f"{self.name}: g: expected the output's shape {bound.shape(core)}, got {value.shape}"
+                    f"{self.name}: g: expected the output's shape {bound.shape(core)}, "
+                    f"got {value.shape}"
                 )
             cotangents.append(backend.astype(value, dtype))
         return tuple(cotangents) if several else cotangents[0]
@@ -287,11 +298,13 @@ class Formula:
         name = sorted(unknown)[0]
         owners = [f.name for f in self.forms.values() if name in f.options]
         if owners:
-            raise TypeError(f"{self.name}: option {name!r} belongs to form={owners[0]!r}, not {chosen.name!r}")
+            raise TypeError(
+                f"{self.name}: option {name!r} belongs to form={owners[0]!r}, not {chosen.name!r}"
+            )
         raise TypeError(f"{self.name}: no option {name!r}; options are {', '.join(self.options)}")
 
     def form(self, name: str, *, beyond: Callable[[Bound], bool] | None = None) -> Callable:
-        """Decorator: register an equal algorithm. ``beyond(bound)`` says from which size it is used."""
+        """Decorator: register an equal algorithm; ``beyond(bound)`` says when it is preferred."""
 
         def register(body: Callable) -> Callable:
             parameters = inspect.signature(body).parameters.values()
@@ -349,8 +362,8 @@ def formula(signature: str, *, source: str, **declaration) -> Callable[[Callable
     keywords : mapping, optional
         Core axes of arrays that are passed by keyword, e.g. ``{"mask": "(n|1,m|1)"}``.
     kinds : mapping, optional
-        What an array may hold where it is not ``"real"``: ``"boolean"``, ``"index"``, or ``"exact"``
-        (integers or float64, for positions and angles).
+        What an array may hold where it is not ``"real"``: ``"boolean"``, ``"index"``, or
+        ``"exact"`` (integers or float64, for positions and angles).
     differentiable : tuple of str or bool
         Arrays with a gradient; by default all real ones. False needs a ``reason``.
     """
@@ -358,7 +371,9 @@ def formula(signature: str, *, source: str, **declaration) -> Callable[[Callable
     def register(body: Callable) -> Formula:
         record = Formula(body, signature, source=source, **declaration)
         if record.name in TABLE and TABLE[record.name].module != record.module:
-            raise ValueError(f"two formulas named {record.name}: {TABLE[record.name].module}, {record.module}")
+            raise ValueError(
+                f"two formulas named {record.name}: {TABLE[record.name].module}, {record.module}"
+            )
         TABLE[record.name] = record
         return record
 
@@ -367,15 +382,19 @@ def formula(signature: str, *, source: str, **declaration) -> Callable[[Callable
 
 def _check_declaration(name, names, signature, options, cores, kinds):
     if len(names) != len(signature.inputs):
-        raise TypeError(f"{name}: {len(signature.inputs)} arrays in the signature, parameters {names}")
+        raise TypeError(
+            f"{name}: {len(signature.inputs)} arrays in the signature, parameters {names}"
+        )
     if not cores.keys() <= options.keys():
-        raise TypeError(f"{name}: keyword arrays {cores.keys() - options.keys()} are not parameters")
+        raise TypeError(
+            f"{name}: keyword arrays {cores.keys() - options.keys()} are not parameters"
+        )
     if not kinds.keys() <= {*names, *cores} or not set(kinds.values()) <= _EXPECTED.keys():
         raise TypeError(f"{name}: kinds {kinds} name no array, or an unknown kind")
 
 
 def upcast(value: Any) -> Any:
-    """A float array in at least float64, exactly; anything else as it is. Foreign tensors move to NumPy."""
+    """A float array in at least float64, exactly; foreign tensors move to NumPy."""
     if hasattr(value, "__dlpack__") and not backend.is_array(value):
         value = backend.to_host(value)
     if backend.is_array(value) and value.dtype.kind == "f" and value.dtype.itemsize < 8:
@@ -389,7 +408,9 @@ def load() -> dict[str, Formula]:
     for topic in pkgutil.iter_modules(package.__path__, "refimpl."):
         if topic.name.rpartition(".")[2] not in TOPICS:
             continue
-        for file in pkgutil.iter_modules(importlib.import_module(topic.name).__path__, topic.name + "."):
+        for file in pkgutil.iter_modules(
+            importlib.import_module(topic.name).__path__, topic.name + "."
+        ):
             importlib.import_module(file.name)
     return TABLE
 
@@ -409,7 +430,9 @@ def find(name: str) -> Formula:
     import difflib
 
     close = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
-    raise KeyError(f"no formula {name!r}" + (f"; did you mean {', '.join(close)}?" if close else ""))
+    raise KeyError(
+        f"no formula {name!r}" + (f"; did you mean {', '.join(close)}?" if close else "")
+    )
 
 
 def describe_arrays(record: Formula) -> dict[str, str]:

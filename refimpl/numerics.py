@@ -41,7 +41,7 @@ def largest(dtype: str) -> float:
 
 
 def smallest(dtype: str) -> float:
-    """The smallest normal number; in formats of 16 bits and less with few exponents, the smallest of all.
+    """The smallest normal number; in formats with few exponents, the smallest of all.
 
     float32, float64 and bfloat16 code may flush smaller ones to zero; float16 hardware does not.
     """
@@ -57,9 +57,9 @@ def smallest(dtype: str) -> float:
 def ulp_distance(a, b) -> np.ndarray:
     """How many numbers of their common float type lie between a and b.
 
-    Total: equal infinities and NaN against NaN are 0 apart, NaN or infinity against anything else is
-    infinitely far (so 65504 and inf are no neighbours in float16), and opposite signs count through zero.
-    Returned in float64.
+    Total: equal infinities and NaN against NaN are 0 apart, NaN or infinity against anything else
+    is infinitely far (so 65504 and inf are no neighbours in float16), and opposite signs count
+    through zero. Returned in float64.
     """
     a, b = np.asarray(a), np.asarray(b)
     dtype = np.result_type(a, b)
@@ -105,13 +105,14 @@ def fibre_norms(x: np.ndarray, axes: int) -> np.ndarray:
 
 
 def slope(error: np.ndarray, reference: np.ndarray) -> float:
-    """Signed regression coefficient of the error on the reference: 0.001 for an answer 1.001 times too large."""
+    """Signed regression coefficient of the error on the reference: 0.001 for 1.001 times it."""
     usable = np.isfinite(error) & np.isfinite(reference)
     e, r = error[usable], reference[usable]
     scale = np.abs(r).max(initial=0.0)
     if scale == 0.0:
         return 0.0
-    return float(np.dot(e / scale, r / scale) / np.dot(r / scale, r / scale))
+    with np.errstate(over="ignore"):
+        return float(np.dot(e / scale, r / scale) / np.dot(r / scale, r / scale))
 
 
 # ----------------------------------------------------------------------------------- rounding
@@ -139,9 +140,9 @@ def round_to(x, dtype: str) -> np.ndarray:
 class Rounded(np.ndarray):
     """A float32 array whose every operation rounds to a narrower format.
 
-    NumPy has no bfloat16, and casting through ml_dtypes silently computes in float32; a formula run on
-    these arrays makes the errors of an honest bfloat16 implementation that accumulates in float32.
-    Made by :func:`rounded`; ``format`` is the format's name.
+    NumPy has no bfloat16, and casting through ml_dtypes silently computes in float32; a formula run
+    on these arrays makes the errors of an honest bfloat16 implementation that accumulates in
+    float32. Made by :func:`rounded`; ``format`` is the format's name.
     """
 
     format: str = ""
@@ -174,7 +175,7 @@ def rounded(x, dtype: str) -> Rounded:
 
 
 def cast(x, dtype: str) -> np.ndarray:
-    """x in the format of a candidate: a NumPy type, or a :class:`Rounded` array where NumPy has none."""
+    """x in a candidate's format: a NumPy type, or a :class:`Rounded` array where NumPy has none."""
     return rounded(x, dtype) if dtype in ROUNDED_FORMATS else np.asarray(x).astype(dtype)
 
 

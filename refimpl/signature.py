@@ -1,10 +1,12 @@
 """The gufunc signature: which array has which named axes.
 
-The notation is NumPy's, e.g. ``(n,d),(m,d),(m,v)->(n,v)``, with leading axes that broadcast. A core axis is
+The notation is NumPy's, e.g. ``(n,d),(m,d),(m,v)->(n,v)``, with leading axes that broadcast. A core
+axis is
 
 * a name (``n``): the same size wherever the name stands;
 * a number (``3``): exactly that size;
-* a name with ``?`` (``n?``): may be absent, and then is absent from every array (as in ``numpy.matmul``);
+* a name with ``?`` (``n?``): may be absent, and then is absent from every array (as in
+  ``numpy.matmul``);
 * a name with ``|1`` (``n|1``): size 1 is accepted too and broadcasts (as in NEP 20).
 """
 
@@ -98,11 +100,15 @@ def format_core(core: Core) -> str:
 
 @lru_cache(maxsize=4096)
 def bind(
-    formula: str, names: tuple[str, ...], cores: tuple[Core, ...], shapes: tuple[tuple[int, ...], ...]
+    formula: str,
+    names: tuple[str, ...],
+    cores: tuple[Core, ...],
+    shapes: tuple[tuple[int, ...], ...],
 ) -> Bound:
     """Match shapes with cores; ValueError names formula, argument, axis, expected and got.
 
-    Cached, because the same shapes come again and again and a formula's own work may be microseconds.
+    Cached, because the same shapes come again and again and a formula's own work may be
+    microseconds.
     """
     absent = _absent_axes(formula, names, cores, shapes)
     axes: dict[str, int] = {}
@@ -117,7 +123,8 @@ def bind(
             if size != expected and not (axis.stretches and size == 1):
                 origin = f" (from {owner[axis.name]})" if axis.name in owner else ""
                 raise ValueError(
-                    f"{formula}: {name} axis {axis.name!r}: expected {expected}{origin}, got {size}; "
+                    f"{formula}: {name} axis {axis.name!r}: expected {expected}{origin}, "
+                    f"got {size}; "
                     f"{name} has shape {shape}, signature (...,{format_core(core)[1:]}"
                 )
             if axis.size is None and not axis.stretches and axis.name not in owner:

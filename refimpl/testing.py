@@ -27,7 +27,9 @@ from refimpl.formula import Formula
 BATCHES = ((), (1,), (2,), (2, 1), (2, 3))
 
 
-def cases(formula: Formula, *, regime: str = "", largest: int = 6, empty: bool = True, **options: Any):
+def cases(
+    formula: Formula, *, regime: str = "", largest: int = 6, empty: bool = True, **options: Any
+):
     """A strategy for inputs of a formula: a regime, axis sizes, leading axes and a seed are drawn.
 
     ``options`` are added to every case; ``empty=False`` keeps every axis at least 1.
@@ -53,8 +55,8 @@ def _least(of: Evidence, axis: str, empty: bool) -> int:
 def assert_matches(formula: Formula, f: Callable, case: Case, *, dtype: str = "float64") -> None:
     """Fail unless ``f`` agrees with the formula on this case within the bound for the precision.
 
-    ``f`` takes the formula's arrays positionally (NumPy, torch, JAX or CuPy, found out from ``f``) and those
-    options that it names.
+    ``f`` takes the formula's arrays positionally (NumPy, torch, JAX or CuPy, found out from ``f``)
+    and those options that it names.
     """
     candidate = f if isinstance(f, Candidate) else Candidate(getattr(f, "__name__", str(f)), f)
     problem = Problem.of(formula, case, dtype)
@@ -68,12 +70,13 @@ def assert_matches(formula: Formula, f: Callable, case: Case, *, dtype: str = "f
         if not judgement.ok:
             raise AssertionError(
                 f"{candidate.name} is not {formula.name} in {dtype}: {judgement.measure} at "
-                f"{list(judgement.where)} is off by {judgement.measured:.3g}, allowed {judgement.bound:.3g}"
+                f"{list(judgement.where)} is off by {judgement.measured:.3g}, "
+                f"allowed {judgement.bound:.3g}"
             )
 
 
 def broken_claims(law: Law, f: Callable, case: Case, u: float = 2.0**-53) -> Iterator[str]:
-    """What of a law does not hold for ``f`` on this case, as sentences; ``u`` is the unit roundoff."""
+    """What of a law does not hold for ``f`` on this case; ``u`` is the unit roundoff."""
     with np.errstate(all="ignore"):
         for left, right, scale in law.claims(f, case):
             message = difference(to_host(left), to_host(right), law.slack * u, to_host(scale))
@@ -109,4 +112,5 @@ def difference(left, right, tolerance: float, scale=1.0) -> str:
     if not wrong.any():
         return ""
     where = tuple(map(int, np.argwhere(wrong)[0])) if wrong.ndim else ()
-    return f"{left[where]!r} and {right[where]!r} at {where}, allowed {np.max(tolerance * np.asarray(scale)):.3g}"
+    allowed = np.max(tolerance * np.asarray(scale))
+    return f"{left[where]!r} and {right[where]!r} at {where}, allowed {allowed:.3g}"

@@ -18,7 +18,7 @@ def each_formula(records=None):
 
 
 def each(kind: str):
-    """Parametrise ``formula`` and ``entry`` over regimes, laws, closed_forms or mutants of every formula."""
+    """Parametrise ``formula`` and ``entry`` over regimes, laws, closed_forms or mutants."""
     pairs = [(f, entry) for f in FORMULAS for entry in getattr(evidence(f), kind).values()]
     ids = [f"{f.name}-{entry.name}" for f, entry in pairs]
     return pytest.mark.parametrize(("formula", "entry"), pairs, ids=ids)

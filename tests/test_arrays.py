@@ -1,4 +1,4 @@
-"""What must hold of every formula as array code: batches, layouts, types, forms, backends, repeatability."""
+"""What must hold of every formula as array code: batches, layouts, types, forms, backends."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def _strided(x):
 def test_lists_are_accepted(formula):
     of = evidence(formula)
     case = of.sample(next(iter(of.regimes)), dict.fromkeys(formula.axes, 3))
-    _assert_same_bits(formula(*(x.tolist() for x in case.arrays), **case.options), case.call(formula))
+    _assert_same_bits(
+        formula(*(x.tolist() for x in case.arrays), **case.options), case.call(formula)
+    )
 
 
 @each_formula()
@@ -171,7 +173,10 @@ def test_precision_ladder(formula, dtype):
             spread = max(_distance(m[i], want, finite) for m in moved)
             size = np.abs(np.where(finite, want, 0.0)).max(initial=0.0)
             error = _distance(got, want, finite)
-            assert error <= 64.0 * (spread + u * max(size, evidence(formula).budget.unit)), (error, spread)
+            assert error <= 64.0 * (spread + u * max(size, evidence(formula).budget.unit)), (
+                error,
+                spread,
+            )
 
     holds()
 

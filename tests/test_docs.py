@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens: docstrings, and the README's examples and commands."""
+"""What the documentation shows is what happens: docstrings, the README's examples and commands."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_example_of_a_formula(formula):
 
 
 def test_examples_of_modules():
-    """Formulas are objects, which doctest's own search passes over; they have a test of their own."""
+    """Formulas are objects, which have a test of their own above."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     for name in ["refimpl", *MODULES]:
         for example in finder.find(importlib.import_module(name)):
@@ -106,9 +106,7 @@ def test_script(text, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "output"), [c for c in COMMANDS if not needs_torch(c[0])]
-)
+@pytest.mark.parametrize(("command", "output"), [c for c in COMMANDS if not needs_torch(c[0])])
 def test_command_does_what_is_shown(command, output, tmp_path):
     done = run_command(command, tmp_path)
     assert not done.stderr

@@ -18,10 +18,20 @@ MODULES = sorted(
     for path in ROOT.rglob("*.py")
 )
 FLOORS = {
-    "signature": 0, "plain_linalg": 0, "plain_special": 0, "foreign": 0, "backend": 1,
-    "formula": 2, "numerics": 2, "core": 3,
+    "signature": 0,
+    "plain_linalg": 0,
+    "plain_special": 0,
+    "foreign": 0,
+    "backend": 1,
+    "formula": 2,
+    "numerics": 2,
+    "core": 3,
     **dict.fromkeys(TOPICS, 4),
-    "golden": 5, "evidence": 5, "check": 6, "testing": 7, "__main__": 8,
+    "golden": 5,
+    "evidence": 5,
+    "check": 6,
+    "testing": 7,
+    "__main__": 8,
 }
 
 
@@ -49,14 +59,24 @@ def imports(module: str) -> set[str]:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_only_from_floors_below(module):
     for other in imports(module):
-        same_room = module.split(".")[:3] == other.split(".")[:3] or module.split(".")[1] == other.split(".")[1]
+        same_room = (
+            module.split(".")[:3] == other.split(".")[:3]
+            or module.split(".")[1] == other.split(".")[1]
+        )
         if floor(module) == floor(other) and same_room:
             continue
         assert floor(other) < floor(module), f"{module} imports {other}"
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[-1] in TOPICS or any(
-    f".{topic}." in m and "evidence" not in m for topic in TOPICS)])
+@pytest.mark.parametrize(
+    "module",
+    [
+        m
+        for m in MODULES
+        if m.split(".")[-1] in TOPICS
+        or any(f".{topic}." in m and "evidence" not in m for topic in TOPICS)
+    ],
+)
 def test_topics_do_not_import_each_other_nor_numpy(module):
     path = ROOT.joinpath(*module.split(".")[1:])
     path = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
@@ -72,7 +92,9 @@ def test_topics_do_not_import_each_other_nor_numpy(module):
 
 
 def _fresh(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,7 +104,8 @@ def test_every_module_can_be_imported_alone():
     code = "import importlib, sys\n" + "\n".join(
         f"for k in [k for k in sys.modules if k.startswith('refimpl')]: del sys.modules[k]\n"
         f"importlib.import_module({m!r})"
-        for m in MODULES if not m.endswith("__main__")
+        for m in MODULES
+        if not m.endswith("__main__")
     )
     _fresh(code)
 

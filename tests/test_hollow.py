@@ -1,10 +1,10 @@
 """The shim on real CuPy without a GPU: does every function get as far as the device?
 
-A real ``cupy.ndarray`` can be laid over host memory. Its metadata, views, dispatch and argument errors
-are CuPy's own, and only launching a kernel fails. So each shim function must end in success, in
-CUDARuntimeError, or in the ImportError of a missing CUDA library; anything else is our bug. Never
-where a device exists: a kernel would get the host's pointer. The calls run in a child, because the
-fake cannot be installed beside the real CuPy.
+A real ``cupy.ndarray`` can be laid over host memory. Its metadata, views, dispatch and argument
+errors are CuPy's own, and only launching a kernel fails. So each shim function must end in success,
+in CUDARuntimeError, or in the ImportError of a missing CUDA library; anything else is our bug.
+Never where a device exists: a kernel would get the host's pointer. The calls run in a child,
+because the fake cannot be installed beside the real CuPy.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def hollow(array):
     """A real cupy.ndarray over the memory of a host array."""
     import cupy
 
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     memory = cupy.cuda.UnownedMemory(array.ctypes.data, array.nbytes, array, device_id=0)
     return cupy.ndarray(array.shape, array.dtype, cupy.cuda.MemoryPointer(memory, 0))
 

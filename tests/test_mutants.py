@@ -1,4 +1,4 @@
-"""The kill matrix: every wrong variant is rejected in some regime at float32, and the formula itself never."""
+"""The kill matrix: every wrong variant is rejected at float32, the formula itself never."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.table import DIFFERENTIABLE, each, each_formula
 
 
 def _itself(formula):
-    return Candidate(formula.name, formula, gradient=formula.vjp if formula.differentiable else None)
+    return Candidate(
+        formula.name, formula, gradient=formula.vjp if formula.differentiable else None
+    )
 
 
 @each_formula()

@@ -68,7 +68,15 @@ def test_all_bfloat16_numbers_are_fixed_points():
 def test_rounded_arrays_round_after_every_operation():
     rng = np.random.default_rng(1)
     a, b = (numerics.rounded(rng.standard_normal((6, 6)), "bfloat16") for _ in range(2))
-    results = [a + b, a @ b, np.exp(a), a.sum(axis=0), np.where(a > 0, a, b), np.linalg.solve(a, b), 0.1 * a]
+    results = [
+        a + b,
+        a @ b,
+        np.exp(a),
+        a.sum(axis=0),
+        np.where(a > 0, a, b),
+        np.linalg.solve(a, b),
+        0.1 * a,
+    ]
     results += [np.concatenate([a, b]), np.einsum("ij,kj->ik", a, b), a.max(axis=-1, keepdims=True)]
     for x in results:
         assert isinstance(x, numerics.Rounded)
@@ -81,7 +89,13 @@ def test_nonfinite_positions_must_agree():
     reference = np.array([1.0, np.inf, np.nan, -np.inf, 7e4])
     assert not numerics.nonfinite_mismatch(reference, reference).any()
     output = np.array([np.nan, -np.inf, np.nan, -np.inf, np.inf])
-    assert numerics.nonfinite_mismatch(output, reference).tolist() == [True, True, False, False, True]
+    assert numerics.nonfinite_mismatch(output, reference).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
     assert not numerics.nonfinite_mismatch(output, reference, representable=65504.0)[4]
 
 

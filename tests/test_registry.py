@@ -57,7 +57,9 @@ def test_has_golden_values(formula):
 @each_formula()
 def test_gradient_has_the_options_of_the_formula(formula):
     if not formula.differentiable:
-        pytest.fail(f"{formula.name}: no gradient, reason {formula.reason!r}") if not formula.reason else None
+        pytest.fail(
+            f"{formula.name}: no gradient, reason {formula.reason!r}"
+        ) if not formula.reason else None
         return
     parameters = inspect.signature(formula.forms["plain"].vjp).parameters
     positional = [n for n, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]

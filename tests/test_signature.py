@@ -13,13 +13,16 @@ def shapes(signature: str, *shapes, names=("a", "b", "c")):
 
 
 @pytest.mark.parametrize(
-    "text", ["(n,d),(m,d),(m,v)->(n,v)", "()->(h)", "(3),(3)->(3)", "(m?,n),(n,p?)->(m?,p?)", "(n|1)->()"]
+    "text",
+    ["(n,d),(m,d),(m,v)->(n,v)", "()->(h)", "(3),(3)->(3)", "(m?,n),(n,p?)->(m?,p?)", "(n|1)->()"],
 )
 def test_parse_and_print_are_inverse(text):
     assert str(Signature.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["(n", "(n)->(m)->(k)", "(n)", "n->m", "(n-1)->()", "(n),x->()", "(n??)->()"])
+@pytest.mark.parametrize(
+    "text", ["(n", "(n)->(m)->(k)", "(n)", "n->m", "(n-1)->()", "(n),x->()", "(n??)->()"]
+)
 def test_malformed_signatures_are_refused(text):
     with pytest.raises(ValueError):
         Signature.parse(text)
@@ -59,4 +62,7 @@ def test_messages(second, message):
 
 
 def test_axis_text():
-    assert format_core((Axis("n", stretches=True), Axis("d", optional=True), Axis("2", size=2))) == "(n|1,d?,2)"
+    assert (
+        format_core((Axis("n", stretches=True), Axis("d", optional=True), Axis("2", size=2)))
+        == "(n|1,d?,2)"
+    )

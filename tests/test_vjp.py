@@ -19,7 +19,7 @@ def _extended(case: Case) -> Case:
 
 
 def _direction(rng, x, is_matrix, kind):
-    """A random direction of the size of each entry; for a symmetric matrix one that keeps it positive definite."""
+    """A random direction of each entry's size; matrices stay symmetric positive definite."""
     known = np.where(np.isfinite(x), x, 0.0).astype(np.longdouble)
     if is_matrix:
         change = rng.standard_normal(x.shape).astype(np.longdouble) / 8
@@ -35,12 +35,14 @@ def _moved(formula, case, directions, step):
         x + step * directions[a.name] if a.name in directions else x
         for a, x in zip(formula.arguments, case.arrays, strict=True)
     ]
-    options = {k: v + step * directions[k] if k in directions else v for k, v in case.options.items()}
+    options = {
+        k: v + step * directions[k] if k in directions else v for k, v in case.options.items()
+    }
     return Case(tuple(arrays), options)
 
 
 def _given_arrays(formula, case):
-    """Name -> (array, whether it is a symmetric matrix, kind) of every differentiable array of the case."""
+    """Name -> (array, is it a symmetric matrix, kind) of every differentiable array."""
     arguments = [*formula.arguments, *formula.keywords.values()]
     values = dict(zip([a.name for a in formula.arguments], case.arrays, strict=True)) | case.options
     return {
@@ -69,7 +71,9 @@ def test_gradient_against_extrapolated_differences(formula):
         rng = np.random.default_rng(8180)
         exact = _extended(case)
         y = _outputs(formula, exact, "plain")
-        cotangents = [np.where(np.isfinite(v), rng.standard_normal(v.shape), 0.0) for v in as_outputs(y)]
+        cotangents = [
+            np.where(np.isfinite(v), rng.standard_normal(v.shape), 0.0) for v in as_outputs(y)
+        ]
         given_arrays = _given_arrays(formula, exact)
         directions = {n: _direction(rng, *entry) for n, entry in given_arrays.items()}
 
@@ -91,7 +95,8 @@ def test_gradient_against_extrapolated_differences(formula):
                 for name, gradient in zip(directions, gradients, strict=True)
             ]
             total = np.concatenate(terms)
-            # The differences see what the gradient would be over a step, so their own spread is allowed for.
+            # The differences see what the gradient would be over a step, so their own spread is
+            # allowed for.
             allowed = TOLERANCE * (np.abs(total).sum() + abs(estimate)) + 10 * abs(second - first)
             if np.isfinite(total).all() and np.isfinite(estimate):
                 assert abs(total.sum() - estimate) <= allowed + 1e-14, form
@@ -109,7 +114,9 @@ def test_gradient_is_linear_in_the_cotangent_and_has_the_shapes_of_the_arrays(fo
 
         def cotangent(scale):
             ramps = (1.0 + np.arange(v.size).reshape(v.shape) for v in y)
-            g = tuple(scale * np.where(np.isfinite(v), r, 0.0) for v, r in zip(y, ramps, strict=True))
+            g = tuple(
+                scale * np.where(np.isfinite(v), r, 0.0) for v, r in zip(y, ramps, strict=True)
+            )
             return g if len(g) > 1 else g[0]
 
         once = formula.vjp(cotangent(1.0), *case.arrays, **case.options)

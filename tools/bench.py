@@ -20,9 +20,7 @@ OTHERS = (
     ("gaussian_kl", {"d": 8}, (10_000,)),
     ("gaussian_kl", {"d": 64}, (512,)),
 )
-IMPORT = (
-    "import time, numpy; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
-)
+IMPORT = "import time, numpy; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 
 
 def import_seconds(statement: str) -> float:

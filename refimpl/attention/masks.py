@@ -8,7 +8,7 @@ _ALIGNMENTS = ("top_left", "bottom_right")
 
 
 class Band(NamedTuple):
-    """Query i sits at key position i + offset and sees ``left`` keys before it and ``right`` after it.
+    """Query i sits at key position i + offset, sees ``left`` keys before it and ``right`` after it.
 
     None is unbounded; both ends are inclusive and the key at the position itself is always seen.
     """
@@ -47,9 +47,13 @@ def band(
     ValueError where the field disagrees on what is meant: n and m differ and nothing aligns them.
     """
     if causal not in (None, False, True, *_ALIGNMENTS):
-        raise ValueError(f"causal: expected None, True, 'top_left' or 'bottom_right', got {causal!r}")
+        raise ValueError(
+            f"causal: expected None, True, 'top_left' or 'bottom_right', got {causal!r}"
+        )
     if offset is not None and causal in _ALIGNMENTS:
-        raise ValueError(f"causal={causal!r} already says the offset; give causal=True with offset={offset}")
+        raise ValueError(
+            f"causal={causal!r} already says the offset; give causal=True with offset={offset}"
+        )
     left, right = (None, None) if window is None else map(_extent, window)
     if causal:
         right = 0 if right is None else min(right, 0)
@@ -60,7 +64,7 @@ def band(
     elif offset is None and (causal or window is not None):
         raise ValueError(
             f"{n} queries and {m} keys can be aligned in two ways: causal='top_left' (torch, JAX), "
-            "'bottom_right' (flash-attention, MLX), or an offset, the key position of the first query"
+            "'bottom_right' (flash-attention, MLX), or offset, the key position of the first query"
         )
     return Band(offset or 0, left, right)
 

@@ -27,34 +27,81 @@ def _is_large(bound) -> bool:
 
 @softmax_attention.form("online", beyond=_is_large)
 def online_attention(
-    q, k, v, /, *, mask=None, bias=None, scale=None, causal=None, window=None, offset=None,
-    softcap=None, sink=None, empty="zero", query_block=128, key_block=512,
+    q,
+    k,
+    v,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    empty="zero",
+    query_block=128,
+    key_block=512,
 ):
     """Running maximum, sum and output over blocks of keys; nothing of size n x m exists."""
-    tiles = _Tiles(q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block)
+    tiles = _Tiles(
+        q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
+    )
     blocks = [_attend(tiles, rows, v, empty)[0] for rows in tiles.row_blocks]
     return namespace(q).concatenate(blocks, axis=-2)
 
 
 @attention_logsumexp.form("online", beyond=_is_large)
 def online_logsumexp(
-    q, k, /, *, mask=None, bias=None, scale=None, causal=None, window=None, offset=None,
-    softcap=None, sink=None, query_block=128, key_block=512,
+    q,
+    k,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    query_block=128,
+    key_block=512,
 ):
     """As the online attention, without values."""
-    tiles = _Tiles(q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block)
+    tiles = _Tiles(
+        q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
+    )
     blocks = [_attend(tiles, rows, k[..., :0], "zero")[1] for rows in tiles.row_blocks]
     return namespace(q).concatenate(blocks, axis=-1)
 
 
 @softmax_attention.defvjp(form="online")
 def online_attention_vjp(
-    g, q, k, v, /, *, mask=None, bias=None, scale=None, causal=None, window=None, offset=None,
-    softcap=None, sink=None, empty="zero", query_block=128, key_block=512,
+    g,
+    q,
+    k,
+    v,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    empty="zero",
+    query_block=128,
+    key_block=512,
 ):
     """Recompute P = exp(S - L) tile by tile; only O and L of one block of queries are kept."""
     xp = namespace(q)
-    tiles = _Tiles(q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block)
+    tiles = _Tiles(
+        q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
+    )
     batch = g.shape[:-2]
     dq, dk, dv = (xp.zeros((*batch, *x.shape[-2:]), dtype=x.dtype) for x in (q, k, v))
     dbias = None if bias is None else xp.zeros((*batch, tiles.n, tiles.m), dtype=q.dtype)
@@ -70,7 +117,9 @@ def online_attention_vjp(
             inner, keep, scores = tiles.scores(rows, columns)
             weights = xp.exp(xp.where(keep, scores, -xp.inf) - shift)
             dv[..., j, :] += weights.swapaxes(-1, -2) @ gradient
-            dscores = xp.where(keep, weights * (gradient @ v[..., j, :].swapaxes(-1, -2) - mean), 0.0)
+            dscores = xp.where(
+                keep, weights * (gradient @ v[..., j, :].swapaxes(-1, -2) - mean), 0.0
+            )
             dlogits = xp.where(keep, dscores * cap_slope(inner * tiles.factor, softcap), 0.0)
             dq[..., i, :] += tiles.factor * weighted_sum(dlogits, k[..., j, :])
             dk[..., j, :] += tiles.factor * weighted_sum(dlogits.swapaxes(-1, -2), q[..., i, :])
@@ -91,12 +140,21 @@ class _Tiles:
         self, q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
     ):
         self.xp = namespace(q)
-        self.q, self.k, self.mask, self.bias, self.softcap, self.sink = q, k, mask, bias, softcap, sink
+        self.q, self.k, self.mask, self.bias, self.softcap, self.sink = (
+            q,
+            k,
+            mask,
+            bias,
+            softcap,
+            sink,
+        )
         self.n, self.m = q.shape[-2], k.shape[-2]
         self.factor = scale_of(q, scale)
         self.band: Band = band(self.n, self.m, causal, window, offset)
         self.key_block = _positive("key_block", key_block)
-        self.row_blocks = _blocks(range(self.n), _positive("query_block", query_block)) or [range(0)]
+        self.row_blocks = _blocks(range(self.n), _positive("query_block", query_block)) or [
+            range(0)
+        ]
         leading = [x.shape[:-2] for x in (q, k, mask, bias) if x is not None]
         leading += [x.shape for x in (scale, sink) if x is not None]
         self.batch = _broadcast_shape(leading)
@@ -180,7 +238,7 @@ def _broadcast_shape(shapes) -> tuple[int, ...]:
 
 @formula(
     "(p,n,v),(p,n)->(n,v),(n)",
-    source="Dao 2023 (arXiv:2307.08691), split keys; Milakov and Gimelshein 2018 (arXiv:1805.02867)",
+    source="Dao 2023 (arXiv:2307.08691); Milakov and Gimelshein 2018 (arXiv:1805.02867)",
 )
 def merge_attention(outputs, logsumexps, /):
     r"""Merge attention over disjoint sets of keys into attention over their union.
@@ -205,13 +263,13 @@ def merge_attention(outputs, logsumexps, /):
 
     Conventions
     -----------
-    A sink enters exactly one part. Kernels that return base-2 log-sum-exps need a factor log 2, those that
-    return +inf for empty parts (flash-attention 2) a change to -inf.
+    A sink enters exactly one part. Kernels that return base-2 log-sum-exps need a factor log 2,
+    those that return +inf for empty parts (flash-attention 2) a change to -inf.
 
     Breaks when
     -----------
-    Never by overflow: the merge is associative and commutative with identity (0, -inf). The output of an
-    empty part is ignored even where it is NaN.
+    Never by overflow: the merge is associative and commutative with identity (0, -inf). The output
+    of an empty part is ignored even where it is NaN.
 
     References
     ----------

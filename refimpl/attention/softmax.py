@@ -14,15 +14,28 @@ _SOURCE = "Vaswani et al. 2017, eq. 1; kexue.fm/archives/8180"
 
 @formula("(n,d),(m,d),(m,v)->(n,v)", keywords=_KEYWORDS, kinds=_KINDS, source=_SOURCE)
 def softmax_attention(
-    q, k, v, /, *, mask=None, bias=None, scale=None, causal=None, window=None, offset=None,
-    softcap=None, sink=None, empty="zero",
+    q,
+    k,
+    v,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    empty="zero",
 ):
     r"""Softmax attention of queries over keys and values.
 
     Formula
     -------
     .. math:: X = \tau Q K^T, \quad Y = c\tanh(X/c), \quad S = Y + B, \quad S_{ij} = -\infty
-        \text{ where masked}, \quad P_{ij} = \frac{e^{S_{ij}}}{\sum_l e^{S_{il}} + e^{b}}, \quad O = P V
+        \text{ where masked}, \quad P_{ij} = \frac{e^{S_{ij}}}{\sum_l e^{S_{il}} + e^{b}}, \quad O =
+        P V
 
     in exactly this order: the soft cap comes before the bias and the masks come last, so that
     neither can bring back a masked key.
@@ -33,14 +46,17 @@ def softmax_attention(
     mask : boolean (..., n or 1, m or 1), optional. True keeps.
     bias : (..., n or 1, m or 1), optional. Added to the scaled, capped logits; -inf masks.
     scale : number or (...,), default 1/sqrt(d). :math:`\tau`, multiplies the logits.
-    causal : None, "top_left", "bottom_right" or True. Query i sees keys j <= i + offset, with offset 0
+    causal : None, "top_left", "bottom_right" or True. Query i sees keys j <= i + offset, with
+    offset 0
         (top left) or m - n (bottom right). True only where both agree (n = m) or with ``offset``.
-    window : (left, right), optional. Query i sees i + offset - left <= j <= i + offset + right, both
+    window : (left, right), optional. Query i sees i + offset - left <= j <= i + offset + right,
+    both
         ends and itself included; None or a negative number is unbounded.
     offset : int, optional. Key position of the first query (the number of cached keys).
     softcap : float > 0, optional. c, in units of the logits.
-    sink : number or (...,), optional. Logit b of one more key that carries no value; 0 is "softmax off by one".
-    empty : "zero", "nan" or "mean". Output of a query that sees no key and has no sink.
+    sink : number or (...,), optional. Logit b of one more key that carries no value; 0 is "softmax
+    off by one". empty : "zero", "nan" or "mean". Output of a query that sees no key and has no
+    sink.
 
     Returns
     -------
@@ -49,18 +65,20 @@ def softmax_attention(
     Raises
     ------
     ValueError
-        Shapes that do not fit; ``causal`` or ``window`` with n != m and nothing that aligns them; softcap <= 0.
+        Shapes that do not fit; ``causal`` or ``window`` with n != m and nothing that aligns them;
+        softcap <= 0.
     TypeError
         A mask that is not boolean (float masks are added: ``bias``), complex or object arrays.
 
     Conventions
     -----------
-    Mask polarity: True keeps in torch SDPA, JAX, Keras and ONNX; True *drops* in torch nn.MultiheadAttention.
-    Causal with n != m: top left in torch ``is_causal``, JAX, Keras, ONNX without a cache; bottom right in
-    flash-attention >= 2.1, MLX, torch ``causal_lower_right``, ONNX with a cache.
-    Window: Hugging Face ``sliding_window=W`` and fla ``window_size=W`` count the key itself, so left = W - 1.
-    Empty rows: zero in torch >= 2.5 and ONNX; nan in a plain softmax; mean in JAX and Keras (finite sentinel).
-    Masked keys and values are inert even where they are NaN or infinite; a weight of 0 counts as absent.
+    Mask polarity: True keeps in torch SDPA, JAX, Keras and ONNX; True *drops* in torch
+    nn.MultiheadAttention. Causal with n != m: top left in torch ``is_causal``, JAX, Keras, ONNX
+    without a cache; bottom right in flash-attention >= 2.1, MLX, torch ``causal_lower_right``, ONNX
+    with a cache. Window: Hugging Face ``sliding_window=W`` and fla ``window_size=W`` count the key
+    itself, so left = W - 1. Empty rows: zero in torch >= 2.5 and ONNX; nan in a plain softmax; mean
+    in JAX and Keras (finite sentinel). Masked keys and values are inert even where they are NaN or
+    infinite; a weight of 0 counts as absent.
 
     Breaks when
     -----------
@@ -96,8 +114,19 @@ def softmax_attention_vjp(g, q, k, v, /, *, sink=None, empty="zero", **options):
 
 @formula("(n,d),(m,d)->(n,m)", keywords=_KEYWORDS, kinds=_KINDS, source=_SOURCE)
 def attention_weights(
-    q, k, /, *, mask=None, bias=None, scale=None, causal=None, window=None, offset=None,
-    softcap=None, sink=None, empty="zero",
+    q,
+    k,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    empty="zero",
 ):
     r"""The weights P of :func:`softmax_attention`, the same options included.
 
@@ -111,7 +140,8 @@ def attention_weights(
 
     Returns
     -------
-    (..., n, m); rows sum to 1, with a sink to 1 - exp(b - L), and follow ``empty`` where no key is seen.
+    (..., n, m); rows sum to 1, with a sink to 1 - exp(b - L), and follow ``empty`` where no key is
+    seen.
 
     Raises
     ------
@@ -153,8 +183,18 @@ def attention_weights_vjp(g, q, k, /, *, sink=None, empty="zero", **options):
 
 @formula("(n,d),(m,d)->(n)", keywords=_KEYWORDS, kinds=_KINDS, source=_SOURCE)
 def attention_logsumexp(
-    q, k, /, *, mask=None, bias=None, scale=None, causal=None, window=None, offset=None,
-    softcap=None, sink=None,
+    q,
+    k,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
 ):
     r"""The log-sum-exp of the logits of :func:`softmax_attention`: what merges partial results.
 
@@ -168,7 +208,8 @@ def attention_logsumexp(
 
     Returns
     -------
-    (..., n), natural logarithm, of the final logits (after scale, soft cap, bias and masks, sink included);
+    (..., n), natural logarithm, of the final logits (after scale, soft cap, bias and masks, sink
+    included);
     -inf for a query that sees no key and has no sink.
 
     Raises
@@ -178,7 +219,8 @@ def attention_logsumexp(
 
     Conventions
     -----------
-    Some kernels return base-2 values (divide by log2 e); flash-attention 2 returns +inf for empty rows.
+    Some kernels return base-2 values (divide by log2 e); flash-attention 2 returns +inf for empty
+    rows.
 
     Breaks when
     -----------
@@ -256,7 +298,7 @@ def _select(keep, x):
 
 
 def _logits_vjp(dscores, keep, q, k, scale=None, softcap=None, **_):
-    """Gradients of q, k and scale from that of the capped logits; what is not kept gives nothing."""
+    """Gradients of q, k and scale from that of the capped logits."""
     inner = q @ k.swapaxes(-1, -2)
     factor = scale_of(q, scale)
     dlogits = _select(keep, dscores * cap_slope(inner * factor, softcap))

@@ -1,4 +1,4 @@
-"""The checker: is somebody else's implementation right, and if not, which mistake is it probably?"""
+"""The checker: is an implementation right, and if not, which mistake is it probably?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from refimpl.formula import Formula
 def check(formula: Formula, candidate: Candidate, **settings: Any) -> Result:
     """Judge a candidate: run it, and where it fails say why and show a small failing case.
 
-    ``settings`` are those of :class:`refimpl.check.run.Run`: dtype, options, gradients, strict, seed, seconds.
+    ``settings`` are those of :class:`refimpl.check.run.Run`: dtype, options, gradients, strict,
+    seed, seconds.
     """
     from refimpl.check.diagnose import diagnose
     from refimpl.check.shrink import shrink
@@ -24,7 +25,9 @@ def check(formula: Formula, candidate: Candidate, **settings: Any) -> Result:
     if result.verdict == FAIL and result.failures:
         result.explanations = diagnose(run)
         # A failing case without special values makes the clearer reproduction.
-        simplest = min(result.failures, key=lambda t: (len(t.problem.case.options), t.answer[0].size))
+        simplest = min(
+            result.failures, key=lambda t: (len(t.problem.case.options), t.answer[0].size)
+        )
         result.shrunk = shrink(run, simplest)
     result.seconds = time.monotonic() - start
     return result

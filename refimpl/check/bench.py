@@ -77,7 +77,10 @@ def default_sizes(formula: Formula, size: int) -> tuple[dict[str, int], tuple[in
 
 
 def rows(
-    formula: Formula, axes: dict[str, int], batch: tuple[int, ...], dtype: str,
+    formula: Formula,
+    axes: dict[str, int],
+    batch: tuple[int, ...],
+    dtype: str,
     gradients: bool = False,
 ) -> Iterator[str]:
     """Lines of the table: our forms alone, or beside each torch peer under the peer's options."""
@@ -94,8 +97,13 @@ def rows(
 
 
 def contest(
-    formula: Formula, axes: dict[str, int], batch: tuple[int, ...], dtype: str,
-    rival: Peer | None, gradients: bool = False, seconds: float = SECONDS,
+    formula: Formula,
+    axes: dict[str, int],
+    batch: tuple[int, ...],
+    dtype: str,
+    rival: Peer | None,
+    gradients: bool = False,
+    seconds: float = SECONDS,
 ) -> list[Timing]:
     """Our forms and one rival on the same inputs; ratios are to the rival, or to the plain form."""
     problem = sampled(formula, axes, batch, dtype, rival)

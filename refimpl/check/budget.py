@@ -1,7 +1,8 @@
 """How far an honest implementation may be from the answer, and whether an output is within that.
 
-The bound comes from our own forms of the same formula, run in the candidate's precision on the same inputs and
-on inputs that are one rounding away, so that neither a lucky baseline nor bad conditioning misleads it.
+The bound comes from our own forms of the same formula, run in the candidate's precision on the same
+inputs and on inputs that are one rounding away, so that neither a lucky baseline nor bad
+conditioning misleads it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ REPLICATES = 2
 
 
 class Problem(NamedTuple):
-    """A case in a candidate's precision: the oracle and everything measured use these very numbers."""
+    """A case in a candidate's precision: the oracle and all that is measured use these numbers."""
 
     formula: Formula
     case: Case
@@ -41,7 +42,7 @@ class Problem(NamedTuple):
         return _change_real(self.formula, case or self.case, lambda x: numerics.cast(x, self.dtype))
 
     def nudged(self, rng: np.random.Generator) -> Case:
-        """Every real number moved by about one unit in the last place of the precision, or not at all."""
+        """Every real number moved by one unit in the last place of the precision, or not at all."""
         step = 2.0 * numerics.unit_roundoff(self.dtype)
 
         def nudge(x):
@@ -71,7 +72,8 @@ def _change_real(formula: Formula, case: Case, change) -> Case:
         for a, x in zip(formula.arguments, case.arrays, strict=True)
     ]
     options = {
-        k: change(v) if k in real and isinstance(v, np.ndarray) else v for k, v in case.options.items()
+        k: change(v) if k in real and isinstance(v, np.ndarray) else v
+        for k, v in case.options.items()
     }
     return Case(tuple(arrays), options)
 
@@ -123,7 +125,7 @@ def bounds(
     runs: Iterable[tuple[np.ndarray, ...]],
     sizes: Iterable[float] | None = None,
 ) -> list[Bound]:
-    """One bound per output, from the outputs of ``runs``, and the ``sizes`` of the terms of each, if known.
+    """One bound per output, from the outputs of ``runs`` and the ``sizes`` of their terms.
 
     A fibre is the last axis of an output's core, a row, or one number where the core is scalar.
     """
@@ -156,7 +158,9 @@ def _bound(reference, runs, dtype: str, budget: Budget, axes: int, size: float) 
         with np.errstate(invalid="ignore"):
             error = np.where(usable, output - reference, 0.0)
         # A run that is not finite where the answer is gives no slack to that fibre.
-        void = numerics.fibre_norms(np.where(np.isfinite(output) | ~np.isfinite(reference), 0.0, 1.0), axes)
+        void = numerics.fibre_norms(
+            np.where(np.isfinite(output) | ~np.isfinite(reference), 0.0, 1.0), axes
+        )
         own = np.where(void > 0, 0.0, numerics.fibre_norms(error, axes))
         # The worst fibre speaks for its neighbours: one run may be lucky in any of them.
         sizes = np.maximum(norms, 0.3 * typical)
@@ -164,7 +168,11 @@ def _bound(reference, runs, dtype: str, budget: Budget, axes: int, size: float) 
         fibre = np.maximum(fibre, budget.k * np.maximum(own, np.minimum(relative, 1e6) * norms))
         maximum = max(maximum, budget.k * float(own.max(initial=0.0)))
         tilt = max(tilt, 4.0 * abs(numerics.slope(error, reference)), 4.0 * _noise(own, norms))
-    weak = bool(norms.size) and bool((fibre > budget.cap * norms)[norms > 0].all()) and bool((norms > 0).any())
+    weak = (
+        bool(norms.size)
+        and bool((fibre > budget.cap * norms)[norms > 0].all())
+        and bool((norms > 0).any())
+    )
     maximum = max(maximum, float(fibre.max(initial=0.0)))
     return Bound(fibre, maximum, tilt, axes, numerics.largest(dtype), weak)
 
@@ -178,14 +186,18 @@ def _noise(errors: np.ndarray, norms: np.ndarray) -> float:
 
 def _root_mean_square(x: np.ndarray) -> float:
     finite = x[np.isfinite(x)]
-    return max(float(numerics.fibre_norms(finite, 1)) / np.sqrt(max(finite.size, 1)), np.finfo(float).tiny)
+    return max(
+        float(numerics.fibre_norms(finite, 1)) / np.sqrt(max(finite.size, 1)), np.finfo(float).tiny
+    )
 
 
-def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[tuple[np.ndarray, ...]]:
+def baseline_runs(
+    problem: Problem, seed: int, strict: bool = False
+) -> list[tuple[np.ndarray, ...]]:
     """Outputs of our forms in the precision, on the inputs and on their neighbours.
 
-    A form that fails there (no Cholesky factor after rounding, say) gives no slack. ``strict`` keeps only the
-    plain form.
+    A form that fails there (no Cholesky factor after rounding, say) gives no slack. ``strict``
+    keeps only the plain form.
     """
     rng = np.random.default_rng(seed)
     cases = [problem.case, *(problem.nudged(rng) for _ in range(REPLICATES))]
@@ -234,7 +246,9 @@ class Judgement(NamedTuple):
 def judge(output: np.ndarray, reference: np.ndarray, bound: Bound) -> Judgement:
     """Compare an output with the reference: shape, non-finite positions, fibres, maximum, slope."""
     if output.shape != reference.shape:
-        return Judgement(np.inf, f"shape {output.shape}, expected {reference.shape}", np.inf, 0.0, ())
+        return Judgement(
+            np.inf, f"shape {output.shape}, expected {reference.shape}", np.inf, 0.0, ()
+        )
     mismatch = numerics.nonfinite_mismatch(output, reference, bound.representable)
     if mismatch.any():
         where = _first(mismatch)
@@ -261,7 +275,9 @@ def _worst_fibre(own: np.ndarray, bound: Bound) -> Judgement:
     if not ratios.size:
         return Judgement(0.0, "worst row", 0.0, 0.0, ())
     name = "worst row" if bound.axes else "worst entry"
-    return Judgement(float(ratios[where]), name, float(own[where]), float(bound.fibre[where]), where)
+    return Judgement(
+        float(ratios[where]), name, float(own[where]), float(bound.fibre[where]), where
+    )
 
 
 def _measured(name: str, value: float, limit: float, where) -> Judgement:

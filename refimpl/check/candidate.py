@@ -1,8 +1,9 @@
 """Other people's implementations: found by name, called with their own kind of arrays.
 
-A candidate is a Python path (``package.module:function`` or ``file.py:function``) that takes NumPy, torch, JAX or
-CuPy arrays, or any command that reads and writes ``.npz`` files. It gets the formula's arrays positionally and, as
-keywords, those options of the run that its own signature names.
+A candidate is a Python path (``package.module:function`` or ``file.py:function``) that takes NumPy,
+torch, JAX or CuPy arrays, or any command that reads and writes ``.npz`` files. It gets the
+formula's arrays positionally and, as keywords, those options of the run that its own signature
+names.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Refusal(NamedTuple):
 class Candidate:
     """A callable under test, the library of its arrays, and the options that it names."""
 
-    def __init__(self, name: str, function: Callable, library: str = "", gradient: Callable | None = None):
+    def __init__(
+        self, name: str, function: Callable, library: str = "", gradient: Callable | None = None
+    ):
         self.name = name
         self.function = function
         self.library = library or guess_library(function)
@@ -153,8 +156,10 @@ def read(result: Any, count: int) -> Answer:
     if len(values) < count:
         raise TypeError(f"returned {len(values)} value(s), the formula has {count} outputs")
     hosts = [backend.to_host(value) for value in values]
-    names = tuple(backend.dtype_name(v) if hasattr(v, "dtype") else h.dtype.name
-                  for v, h in zip(values, hosts, strict=True))
+    names = tuple(
+        backend.dtype_name(v) if hasattr(v, "dtype") else h.dtype.name
+        for v, h in zip(values, hosts, strict=True)
+    )
     for host in hosts:
         if host.dtype.kind not in "fiub":
             raise TypeError(f"returned {host.dtype}, expected real numbers")
@@ -165,7 +170,7 @@ def read(result: Any, count: int) -> Answer:
 
 
 def guess_library(function: Callable) -> str:
-    """The library of a function's arrays: its own package, else the only one that its file imports."""
+    """The library of a function's arrays: its own package, else the only one its file imports."""
     root = (getattr(function, "__module__", "") or "").partition(".")[0]
     if root in LIBRARIES:
         return root
@@ -173,7 +178,9 @@ def guess_library(function: Callable) -> str:
         return "jax"
     scope = getattr(inspect.unwrap(function), "__globals__", {})
     roots = {
-        value.__name__.partition(".")[0] for value in list(scope.values()) if isinstance(value, ModuleType)
+        value.__name__.partition(".")[0]
+        for value in list(scope.values())
+        if isinstance(value, ModuleType)
     }
     found = [library for library in ("torch", "jax", "cupy") if library in roots]
     return found[0] if len(found) == 1 else "numpy"
@@ -184,7 +191,9 @@ def _to_numpy(x: np.ndarray, dtype: str | None):
         try:
             import ml_dtypes
         except ImportError:
-            raise CannotRun(f"NumPy has no {dtype}: install ml_dtypes, or use torch or JAX arrays") from None
+            raise CannotRun(
+                f"NumPy has no {dtype}: install ml_dtypes, or use torch or JAX arrays"
+            ) from None
         return np.array(x.astype(getattr(ml_dtypes, dtype)), order="C")
     return np.array(x, dtype=dtype or x.dtype, order="C")
 
@@ -269,7 +278,9 @@ def _keyword_parameters(function: Callable) -> dict[str, Any]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return {}
-    found = {p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    found = {
+        p.name: p.default for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    }
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         found["**"] = None
     return found
@@ -281,9 +292,10 @@ def _keyword_parameters(function: Callable) -> dict[str, Any]:
 def command(text: str, formula: Formula) -> Candidate:
     """A candidate in any language: a command that is given the names of two ``.npz`` files.
 
-    ``{input}`` and ``{output}`` in the text stand for the files; without them both are appended. The input holds
-    the arrays by their names and, as JSON text under ``options``, everything else; the output is read in the order
-    of the formula's outputs, from ``output0``, ``output1``, ... or from the only array there is.
+    ``{input}`` and ``{output}`` in the text stand for the files; without them both are appended.
+    The input holds the arrays by their names and, as JSON text under ``options``, everything else;
+    the output is read in the order of the formula's outputs, from ``output0``, ``output1``, ... or
+    from the only array there is.
     """
     names = [a.name for a in formula.arguments]
 
@@ -292,8 +304,12 @@ def command(text: str, formula: Formula) -> Candidate:
             files = {"input": f"{folder}/input.npz", "output": f"{folder}/output.npz"}
             plain = {k: v for k, v in keywords.items() if not isinstance(v, np.ndarray)}
             keyed = {k: v for k, v in keywords.items() if isinstance(v, np.ndarray)}
-            np.savez(files["input"], options=json.dumps(plain),
-                     **dict(zip(names, arrays, strict=True)), **keyed)
+            np.savez(
+                files["input"],
+                options=json.dumps(plain),
+                **dict(zip(names, arrays, strict=True)),
+                **keyed,
+            )
             _execute(text, files)
             with np.load(files["output"]) as stored:
                 keys = sorted(stored.files)
@@ -308,7 +324,9 @@ def _execute(text: str, files: dict[str, str]) -> None:
     words = shlex.split(text)
     if not any("{input}" in word or "{output}" in word for word in words):
         words += ["{input}", "{output}"]
-    words = [w.replace("{input}", files["input"]).replace("{output}", files["output"]) for w in words]
+    words = [
+        w.replace("{input}", files["input"]).replace("{output}", files["output"]) for w in words
+    ]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except FileNotFoundError:

@@ -1,8 +1,9 @@
 """Which mistake is it? Compare a failing output with everything that could have produced it.
 
-A hypothesis is a way to compute wrong outputs: a registered mutant, another option value, swapped arguments, a
-transposed output, a constant factor, a lower precision. One that reproduces the candidate within its bound on all
-trials explains it, provided that it differs from the right answer on some of them.
+A hypothesis is a way to compute wrong outputs: a registered mutant, another option value, swapped
+arguments, a transposed output, a constant factor, a lower precision. One that reproduces the
+candidate within its bound on all trials explains it, provided that it differs from the right answer
+on some of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SLACK = 8.0
 
 
 class Explanation(NamedTuple):
-    """A hypothesis that fits: on how many failing trials, of how many, and whether on all trials."""
+    """A hypothesis that fits: on how many failing trials of how many, and whether on all."""
 
     text: str
     source: str
@@ -58,9 +59,13 @@ def diagnose(run: Run, most: int = 3, seconds: float = 4.0) -> list[Explanation]
             break
         where = {i for i, trial in enumerate(failing) if _fits(run, trial, hypothesis)}
         if where:
-            everywhere = len(where) == len(failing) and all(_fits(run, t, hypothesis) for t in passing)
+            everywhere = len(where) == len(failing) and all(
+                _fits(run, t, hypothesis) for t in passing
+            )
             text, source, _, vague = hypothesis
-            found.append((Explanation(text, source, len(where), len(failing), everywhere, vague), where))
+            found.append(
+                (Explanation(text, source, len(where), len(failing), everywhere, vague), where)
+            )
     whole = [(e, where) for e, where in found if e.everywhere]
     if whole:
         sharpest = min(e.vague for e, _ in whole)
@@ -69,7 +74,7 @@ def diagnose(run: Run, most: int = 3, seconds: float = 4.0) -> list[Explanation]
 
 
 def _cover(found: list[tuple[Explanation, set[int]]], failing: int) -> list[Explanation]:
-    """Several mistakes that together explain most failures, the one that explains the most first."""
+    """Several mistakes that together explain most failures, the most telling first."""
     chosen, left = [], set(range(failing))
     while found:
         best, where = max(found, key=lambda item: (len(item[1] & left), -item[0].vague))
@@ -100,7 +105,10 @@ def _fits(run: Run, trial: Trial, hypothesis: Hypothesis) -> bool:
             # Another shape than the right one: only the size of the errors can be carried over.
             if not np.allclose(output, reference, atol=bound.maximum, rtol=0, equal_nan=True):
                 return False
-        elif judge(output, reference, bound.around(reference, run.dtype, run.of.budget)).ratio > SLACK:
+        elif (
+            judge(output, reference, bound.around(reference, run.dtype, run.of.budget)).ratio
+            > SLACK
+        ):
             return False
     return True
 
@@ -112,20 +120,27 @@ def hypotheses(run: Run) -> Iterator[Hypothesis]:
     for mutant in mutants.values():
         yield Hypothesis(mutant.statement, mutant.source, _mutant_outputs(mutant, run))
     if run.gradients:
-        # A wrong forward function has a wrong gradient of its own: by differences, along the cotangent.
+        # A wrong forward function has a wrong gradient of its own: by differences, along the
+        # cotangent.
         for mutant in run.of.value_mutants().values():
             yield Hypothesis(
-                f"{mutant.statement} (in the function whose gradient this is)", mutant.source,
-                _gradient_by_differences(mutant, run), 1,
+                f"{mutant.statement} (in the function whose gradient this is)",
+                mutant.source,
+                _gradient_by_differences(mutant, run),
+                1,
             )
     yield from _swapped_arguments(run)
     yield from _changed_outputs()
     yield from _lower_precisions(run)
-    yield Hypothesis("the output is all zeros", "", lambda t: tuple(np.zeros_like(y) for y in t.answer), 1)
+    yield Hypothesis(
+        "the output is all zeros", "", lambda t: tuple(np.zeros_like(y) for y in t.answer), 1
+    )
     for index, argument in enumerate(run.formula.arguments):
         yield Hypothesis(
-            f"the output is the input {argument.name}", "",
-            lambda t, index=index: (np.asarray(t.problem.case.arrays[index], dtype=float),), 1,
+            f"the output is the input {argument.name}",
+            "",
+            lambda t, index=index: (np.asarray(t.problem.case.arrays[index], dtype=float),),
+            1,
         )
 
 
@@ -168,7 +183,8 @@ def _swapped_arguments(run: Run) -> Iterator[Hypothesis]:
     pairs = [
         (i, j)
         for i, j in itertools.combinations(range(len(arguments)), 2)
-        if len(arguments[i].core) == len(arguments[j].core) and arguments[i].kind == arguments[j].kind
+        if len(arguments[i].core) == len(arguments[j].core)
+        and arguments[i].kind == arguments[j].kind
     ]
     for i, j in pairs:
 
@@ -181,9 +197,15 @@ def _swapped_arguments(run: Run) -> Iterator[Hypothesis]:
 
 
 _FACTORS = {
-    2.0: "2", 0.5: "1/2", -1.0: "-1", 4.0: "4", 0.25: "1/4",
-    float(np.log(2.0)): "log 2", float(1.0 / np.log(2.0)): "1/log 2",
-    float(np.sqrt(2.0)): "sqrt 2", float(np.sqrt(0.5)): "1/sqrt 2",
+    2.0: "2",
+    0.5: "1/2",
+    -1.0: "-1",
+    4.0: "4",
+    0.25: "1/4",
+    float(np.log(2.0)): "log 2",
+    float(1.0 / np.log(2.0)): "1/log 2",
+    float(np.sqrt(2.0)): "sqrt 2",
+    float(np.sqrt(0.5)): "1/sqrt 2",
 }
 
 
@@ -196,8 +218,10 @@ def _changed_outputs() -> Iterator[Hypothesis]:
     yield Hypothesis("the output is transposed", "", transposed, 1)
     for factor, name in _FACTORS.items():
         yield Hypothesis(
-            f"the output is {name} times the right one", "",
-            lambda t, factor=factor: tuple(factor * y for y in t.answer), 1,
+            f"the output is {name} times the right one",
+            "",
+            lambda t, factor=factor: tuple(factor * y for y in t.answer),
+            1,
         )
     yield Hypothesis("the output is off by a constant factor on every input", "", _own_factor, 6)
 
@@ -220,7 +244,7 @@ def _lower_precisions(run: Run) -> Iterator[Hypothesis]:
 
 
 def _within_precision(run: Run, name: str) -> Callable:
-    """An output that is as far from the answer as our own forms are in that format counts as explained."""
+    """An output as far from the answer as our own forms in that format counts as explained."""
 
     def outputs(trial: Trial) -> tuple:
         narrow = Problem(run.formula, trial.problem.case, name)

@@ -26,7 +26,9 @@ def _packed(problem: Problem, g: tuple):
 
 def reference(problem: Problem, g: tuple) -> dict[str, np.ndarray]:
     """Name -> gradient in float64, of every array that has one in this case."""
-    gradients = problem.formula.vjp(_packed(problem, g), *problem.case.arrays, **problem.case.options)
+    gradients = problem.formula.vjp(
+        _packed(problem, g), *problem.case.arrays, **problem.case.options
+    )
     return dict(zip(given_names(problem), as_outputs(gradients), strict=True))
 
 
@@ -60,7 +62,9 @@ def baseline_runs(problem: Problem, g: tuple, names: list[str], seed: int, stric
             case = problem.in_precision(case)
             low = tuple(cast(x, problem.dtype) for x in g)
             try:
-                found = problem.formula.vjp(_packed(problem, low), *case.arrays, form=form, **case.options)
+                found = problem.formula.vjp(
+                    _packed(problem, low), *case.arrays, form=form, **case.options
+                )
             except (np.linalg.LinAlgError, ValueError, FloatingPointError):
                 continue
             found = dict(zip(every, as_outputs(found), strict=True))
@@ -88,7 +92,9 @@ def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Ans
 def positional_names(problem: Problem) -> list[str]:
     """Positional float arrays with a gradient: what autograd can be asked for."""
     pairs = zip(problem.formula.arguments, problem.case.arrays, strict=True)
-    return [a.name for a, x in pairs if a.name in problem.formula.differentiable and x.dtype.kind == "f"]
+    return [
+        a.name for a, x in pairs if a.name in problem.formula.differentiable and x.dtype.kind == "f"
+    ]
 
 
 def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
@@ -111,9 +117,7 @@ def _by_torch(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
         x.requires_grad_(True)
     result = candidate.function(*arrays, **keywords)
     outputs = result if isinstance(result, (tuple, list)) else (result,)
-    pulled = [
-        y for y in outputs[: len(g)] if isinstance(y, torch.Tensor)
-    ]
+    pulled = [y for y in outputs[: len(g)] if isinstance(y, torch.Tensor)]
     seeds = [torch.from_numpy(np.array(x)).to(y.dtype) for x, y in zip(g, pulled, strict=True)]
     found = torch.autograd.grad(pulled, wanted, seeds, allow_unused=True)
     zeros = [torch.zeros_like(x) if y is None else y for x, y in zip(wanted, found, strict=True)]

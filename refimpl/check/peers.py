@@ -1,8 +1,8 @@
 """Adapters for public implementations, and the conformance matrix over those that are installed.
 
-Each adapter is a few lines that translate layout and argument names; the options that it names are those that the
-implementation has. Where one disagrees with the formula, ``because`` says which convention or limitation of theirs
-explains it, by precision ("float64", or "float64 gradients").
+Each adapter is a few lines that translate layout and argument names; the options that it names are
+those that the implementation has. Where one disagrees with the formula, ``because`` says which
+convention or limitation of theirs explains it, by precision ("float64", or "float64 gradients").
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ class Peer:
     def check(self, dtype: str, gradients: bool = False, seconds: float = 6.0) -> Result:
         candidate = Candidate(self.name, self.function, self.library)
         return check(
-            find(self.formula), candidate, dtype=dtype, options=dict(self.options),
-            gradients=gradients, seconds=seconds,
+            find(self.formula),
+            candidate,
+            dtype=dtype,
+            options=dict(self.options),
+            gradients=gradients,
+            seconds=seconds,
         )
 
     def runs(self):
@@ -54,7 +58,9 @@ class Peer:
 PEERS: list[Peer] = []
 
 
-def peer(formula: str, name: str, library: str, requires: tuple[str, ...] = (), **record) -> Callable:
+def peer(
+    formula: str, name: str, library: str, requires: tuple[str, ...] = (), **record
+) -> Callable:
     """Decorator: an adapter that is called like the formula."""
 
     def register(function: Callable) -> Callable:
@@ -91,7 +97,9 @@ def torch_attention(q, k, v, *, mask=None, bias=None, scale=None, causal=None):
 
 def _four(x):
     """(batch, heads, n, d) from any leading axes."""
-    return x.reshape((-1, *x.shape[-3:])) if x.ndim > 3 else x.reshape((1,) * (4 - x.ndim) + x.shape)
+    return (
+        x.reshape((-1, *x.shape[-3:])) if x.ndim > 3 else x.reshape((1,) * (4 - x.ndim) + x.shape)
+    )
 
 
 _JAX_ROWS = "a row whose biases are all -inf is NaN, while a row masked throughout is a mean"
@@ -119,7 +127,10 @@ def jax_attention(q, k, v, *, mask=None, bias=None, scale=None, causal=None):
 
     found = jax.nn.dot_product_attention(
         *(_four(x).swapaxes(1, 2) for x in (q, k, v)),
-        bias=scores_like(bias), mask=scores_like(mask), scale=scale, is_causal=bool(causal),
+        bias=scores_like(bias),
+        mask=scores_like(mask),
+        scale=scale,
+        is_causal=bool(causal),
     )
     return found.swapaxes(1, 2).reshape((*q.shape[:-1], v.shape[-1]))
 
@@ -163,18 +174,33 @@ def onnx_attention(q, k, v, *, mask=None, bias=None, scale=None, causal=None, so
 _NAN_GRADIENTS = "its gradient of a row that sees no key is NaN"
 
 
-@peer("attention_logsumexp", "torch.logsumexp of the logits", "torch", dtypes=ALL, gradients=ALL,
-      because={f"{d} gradients": _NAN_GRADIENTS for d in ALL})
+@peer(
+    "attention_logsumexp",
+    "torch.logsumexp of the logits",
+    "torch",
+    dtypes=ALL,
+    gradients=ALL,
+    because={f"{d} gradients": _NAN_GRADIENTS for d in ALL},
+)
 def torch_logsumexp(q, k, *, mask=None, bias=None, scale=None):
     import torch
 
     logits = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     logits = logits if bias is None else logits + bias
-    return torch.logsumexp(logits if mask is None else logits.masked_fill(~mask, -torch.inf), dim=-1)
+    return torch.logsumexp(
+        logits if mask is None else logits.masked_fill(~mask, -torch.inf), dim=-1
+    )
 
 
-@peer("attention_weights", "torch.softmax of the logits", "torch", dtypes=ALL, gradients=ALL,
-      options={"empty": "nan"}, because={f"{d} gradients": _NAN_GRADIENTS for d in ALL})
+@peer(
+    "attention_weights",
+    "torch.softmax of the logits",
+    "torch",
+    dtypes=ALL,
+    gradients=ALL,
+    options={"empty": "nan"},
+    because={f"{d} gradients": _NAN_GRADIENTS for d in ALL},
+)
 def torch_weights(q, k, *, mask=None, bias=None, scale=None):
     import torch
 
@@ -238,29 +264,48 @@ def transformers_gptj(x, positions, *, base=10000.0):
 _NO_HALF = ("float64", "float32")
 
 
-@peer("gaussian_kl", "torch.distributions.kl_divergence", "torch", dtypes=_NO_HALF, gradients=_NO_HALF)
+@peer(
+    "gaussian_kl", "torch.distributions.kl_divergence", "torch", dtypes=_NO_HALF, gradients=_NO_HALF
+)
 def torch_kl(mean_p, cov_p, mean_q, cov_q):
     from torch.distributions import MultivariateNormal, kl_divergence
 
     return kl_divergence(MultivariateNormal(mean_p, cov_p), MultivariateNormal(mean_q, cov_q))
 
 
-@peer("gaussian_log_density", "torch MultivariateNormal.log_prob", "torch", dtypes=_NO_HALF,
-      gradients=_NO_HALF)
+@peer(
+    "gaussian_log_density",
+    "torch MultivariateNormal.log_prob",
+    "torch",
+    dtypes=_NO_HALF,
+    gradients=_NO_HALF,
+)
 def torch_log_density(x, mean, cov):
     from torch.distributions import MultivariateNormal
 
     return MultivariateNormal(mean, cov).log_prob(x)
 
 
-@peer("gaussian_entropy", "torch MultivariateNormal.entropy", "torch", dtypes=_NO_HALF, gradients=_NO_HALF)
+@peer(
+    "gaussian_entropy",
+    "torch MultivariateNormal.entropy",
+    "torch",
+    dtypes=_NO_HALF,
+    gradients=_NO_HALF,
+)
 def torch_entropy(cov):
     from torch.distributions import MultivariateNormal
 
     return MultivariateNormal(cov.new_zeros(cov.shape[:-1]), cov).entropy()
 
 
-@peer("gaussian_log_density", "scipy multivariate_normal.logpdf", "numpy", ("scipy",), dtypes=("float64",))
+@peer(
+    "gaussian_log_density",
+    "scipy multivariate_normal.logpdf",
+    "numpy",
+    ("scipy",),
+    dtypes=("float64",),
+)
 def scipy_log_density(x, mean, cov):
     from scipy.stats import multivariate_normal
 
@@ -269,7 +314,13 @@ def scipy_log_density(x, mean, cov):
     return multivariate_normal(mean, cov).logpdf(x)
 
 
-@peer("gaussian_entropy", "scipy multivariate_normal.entropy", "numpy", ("scipy",), dtypes=("float64",))
+@peer(
+    "gaussian_entropy",
+    "scipy multivariate_normal.entropy",
+    "numpy",
+    ("scipy",),
+    dtypes=("float64",),
+)
 def scipy_entropy(cov):
     from scipy.stats import multivariate_normal
 
@@ -278,7 +329,13 @@ def scipy_entropy(cov):
     return multivariate_normal(cov=cov).entropy()
 
 
-@peer("gaussian_log_density", "jax multivariate_normal.logpdf", "jax", dtypes=_NO_HALF, gradients=_NO_HALF)
+@peer(
+    "gaussian_log_density",
+    "jax multivariate_normal.logpdf",
+    "jax",
+    dtypes=_NO_HALF,
+    gradients=_NO_HALF,
+)
 def jax_log_density(x, mean, cov):
     from jax.scipy.stats import multivariate_normal
 
@@ -297,13 +354,15 @@ def matrix(names: list[str] | None = None, seconds: float = 6.0):
 
 
 def reason(record: Peer, dtype: str, gradients: bool) -> str:
-    """The known reason for a disagreement in this precision, of the gradients in particular or of all."""
+    """The known reason for a disagreement in this precision, of values or of gradients."""
     return record.because.get(f"{dtype} gradients" if gradients else dtype, "")
 
 
 def is_explained(record: Peer, dtype: str, gradients: bool, result: Result) -> bool:
     """It passes, or it fails for the reason that is known."""
-    return result.verdict == PASS or result.verdict == FAIL and bool(reason(record, dtype, gradients))
+    return (
+        result.verdict == PASS or result.verdict == FAIL and bool(reason(record, dtype, gradients))
+    )
 
 
 def main(names: list[str], as_json: bool = False) -> int:

@@ -23,7 +23,11 @@ def text(result: Result) -> str:
         lines.append(f"  worst      {_measure(judgement, name)}")
         lines.append(f"             in {worst.plan.label}")
     for explanation in result.explanations:
-        where = "" if explanation.everywhere else f" (in {explanation.fits} of {explanation.failing} failures)"
+        where = (
+            ""
+            if explanation.everywhere
+            else f" (in {explanation.fits} of {explanation.failing} failures)"
+        )
         lines.append(f"  diagnosis  {explanation.text}{where}")
         if explanation.source:
             lines.append(f"             seen in {explanation.source}")
@@ -85,7 +89,9 @@ def _options(result: Result) -> list[str]:
         fixed = ", ".join(f"{k}={v!r}" for k, v in result.fixed.items())
         lines.append(f"  fixed      {fixed}")
     if result.unnamed and result.verdict in (PASS, FAIL):
-        lines.append(f"  not taken  {', '.join(result.unnamed)} (each at its fixed or default value)")
+        lines.append(
+            f"  not taken  {', '.join(result.unnamed)} (each at its fixed or default value)"
+        )
     return lines
 
 
@@ -137,7 +143,9 @@ def _literal(x: np.ndarray) -> str:
 
 
 def _short(outputs) -> str:
-    shown = " ; ".join(np.array2string(y, precision=9, threshold=12, separator=", ") for y in outputs)
+    shown = " ; ".join(
+        np.array2string(y, precision=9, threshold=12, separator=", ") for y in outputs
+    )
     return " ".join(shown.split())[:200]
 
 

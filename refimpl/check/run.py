@@ -1,4 +1,4 @@
-"""Run a candidate against a formula: probes first, then every regime, then what the run would have caught."""
+"""Run a candidate against a formula: trials, verdict, and what the run would have caught."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from refimpl.formula import Formula
 PASS, FAIL, NO_EVIDENCE, COULD_NOT_RUN = "pass", "fail", "no evidence", "could not run"
 EXIT_CODES = {PASS: 0, FAIL: 1, NO_EVIDENCE: 2, COULD_NOT_RUN: 3}
 
-# Sizes of the axes, in order of appearance: fewer keys than queries, more, as many; one; ragged tile edges.
+# Sizes of the axes, in order of appearance: fewer keys than queries, more, as many; one; ragged
+# tile edges.
 PATTERNS = (
     (3, 4, 5, 2),
     (5, 4, 3, 6),
@@ -44,7 +45,7 @@ _REFUSED = (ValueError, TypeError, IndexError, np.linalg.LinAlgError)
 
 @dataclass(frozen=True)
 class Plan:
-    """One thing to try: a label for the report, inputs, and whether failing is only worth a note."""
+    """One thing to try: a label, inputs, and whether failing is only worth a note."""
 
     label: str
     case: Case
@@ -69,7 +70,9 @@ class Trial:
             return [Judgement(np.inf, f"raised {self.found.text}", np.inf, 0.0, ())]
         return [
             judge(output, reference, bound)
-            for output, reference, bound in zip(self.found.outputs, self.answer, self.bounds, strict=True)
+            for output, reference, bound in zip(
+                self.found.outputs, self.answer, self.bounds, strict=True
+            )
         ]
 
     @property
@@ -161,7 +164,8 @@ class Run:
             for variant in self.of.variants
             if all(self.candidate.accepts(k, v) or k in self.fixed for k, v in variant.items())
         ]
-        # All cases of one size together: compilers of shapes, like JAX's, then run once for each size.
+        # All cases of one size together: compilers of shapes, like JAX's, then run once for each
+        # size.
         for pattern in PATTERNS[:3]:
             for regime in regimes:
                 yield from self._sampled(regime, pattern, batch)
@@ -193,7 +197,9 @@ class Run:
         sizes = ",".join(f"{k}={v}" for k, v in axes.items())
         extra = "".join(f" {k}={v!r}" for k, v in (variant or {}).items())
         label = f"{regime.name}{extra} {sizes}" + (f" batch={batch}" if batch else "")
-        yield from self._fitted(label, case.with_options(**(variant or {})), regime.advisory, bool(empty))
+        yield from self._fitted(
+            label, case.with_options(**(variant or {})), regime.advisory, bool(empty)
+        )
 
     def _closed_form(self, name, form, pattern, batch) -> Iterator[Plan]:
         rng = np.random.default_rng(self.seed)
@@ -221,7 +227,7 @@ class Run:
     # ------------------------------------------------------------------------------- running
 
     def trial(self, plan: Plan) -> Trial | None:
-        """Oracle, bound and candidate on one case; None where the formula itself refuses the case."""
+        """Oracle, bound and candidate on one case; None where the formula itself refuses it."""
         problem = Problem.of(self.formula, plan.case, self.dtype)
         try:
             answer = problem.answer()
@@ -256,7 +262,8 @@ class Run:
         """
         refusals = []
         regime = next(iter(self.of.regimes.values()))
-        for self.tie in ({}, *self.of.ties):
+        for tie in ({}, *self.of.ties):
+            self.tie = tie
             for batch in BATCHES:
                 for plan in self._sampled(regime, PATTERNS[0], batch):
                     trial = self.trial(plan)
@@ -346,7 +353,9 @@ class Run:
         if any(note.startswith("overwrites") for note in self.result.notes):
             self.result.reason = "it modifies its inputs"
             return FAIL
-        odd = [n for n in self.result.notes if n.startswith("returns ") and not _is_float(n.split()[1])]
+        odd = [
+            n for n in self.result.notes if n.startswith("returns ") and not _is_float(n.split()[1])
+        ]
         if odd and any(n.startswith(("returns int", "returns uint", "returns bool")) for n in odd):
             self.result.reason = odd[0]
             return FAIL
@@ -379,7 +388,7 @@ class Run:
 
 
 def _representatives(trials: list[Trial]) -> list[Trial]:
-    """The first two and the last trial of every regime and set of options: the others would show no more."""
+    """The first two and the last trial of every regime and set of options: others show no more."""
     kinds: dict[tuple, list[Trial]] = {}
     for trial in trials:
         options = trial.problem.case.options

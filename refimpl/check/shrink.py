@@ -1,4 +1,4 @@
-"""Make a failing case small: slice along the signature's axes, drop options, round and zero numbers."""
+"""Make a failing case small: slice along its axes, drop options, round and zero numbers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def shrink(run: Run, trial: Trial, seconds: float = 1.0) -> Trial:
 
 def _fails_alike(found: Trial, original: Trial) -> bool:
     """Still failing, and not by raising unless the original raised."""
-    raised, raises = isinstance(original.found, tuple) and hasattr(original.found, "error"), hasattr(
-        found.found, "error"
+    raised, raises = (
+        isinstance(original.found, tuple) and hasattr(original.found, "error"),
+        hasattr(found.found, "error"),
     )
     return not found.ok and raised == raises
 

@@ -1,9 +1,11 @@
-"""What is known about a formula beyond its code: the table that every generic test and check iterates.
+"""What is known about a formula beyond its code: what generic tests and checks iterate over.
 
-A topic file ``refimpl/attention/softmax.py`` has its mirror ``refimpl/evidence/attention/softmax.py``,
-which opens an :class:`Evidence` record for each formula and adds to it with decorators:
+A topic file ``refimpl/attention/softmax.py`` has its mirror
+``refimpl/evidence/attention/softmax.py``, which opens an :class:`Evidence` record for each formula
+and adds to it with decorators:
 
-* ``@of.regime``: a sampler of inputs, ``(rng, shape) -> Case``; at least two, one of them adversarial;
+* ``@of.regime``: a sampler of inputs, ``(rng, shape) -> Case``; at least two, one of them
+  adversarial;
 * ``@of.law``: a predicate ``(f, case) -> claims`` that any correct implementation obeys;
 * ``@of.closed_form``: ``(rng, shape) -> (case, answer)``, known without the formula;
 * ``@of.mutant``: a wrong variant; the first line of its docstring is what a report says of it.
@@ -66,7 +68,7 @@ class Law(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """A sampler of inputs. On an ``advisory`` one honest public code is known to fail: a check notes it only."""
+    """A sampler of inputs; honest public code fails on an ``advisory`` one, which is only noted."""
 
     name: str
     statement: str
@@ -83,7 +85,7 @@ class ClosedForm(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if one is known."""
+    """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if any."""
 
     name: str
     statement: str
@@ -95,10 +97,11 @@ class Mutant(NamedTuple):
 class Budget(NamedTuple):
     """How far an honest implementation may be from the answer.
 
-    ``k`` times the error of our own forms in the same precision, but at least ``floor`` roundings of the
-    fibre's norm. Where even that exceeds ``cap`` times the norm, the precision cannot tell. ``fibre`` is how
-    many trailing axes make one fibre: None for one row (or one number, for scalar outputs). ``unit`` is a size
-    below which outputs of this formula are sums of larger terms, so that their errors are absolute.
+    ``k`` times the error of our own forms in the same precision, but at least ``floor`` roundings
+    of the fibre's norm. Where even that exceeds ``cap`` times the norm, the precision cannot tell.
+    ``fibre`` is how many trailing axes make one fibre: None for one row (or one number, for scalar
+    outputs). ``unit`` is a size below which outputs of this formula are sums of larger terms, so
+    that their errors are absolute.
     """
 
     k: float = 3.0
@@ -124,10 +127,10 @@ class Sizes(NamedTuple):
 class Evidence:
     """The record of one formula. See the module's docstring for what goes in.
 
-    ``sizes`` are those of axes that cannot have any, ``empty`` the axes that may have size 0; ``options`` are
-    values to probe one at a time and ``combinations`` several together (a formula may refuse some for some
-    sizes); ``fixed`` are values for options without a default; ``ties`` are axes that some implementations
-    need to be as long as others.
+    ``sizes`` are those of axes that cannot have any, ``empty`` the axes that may have size 0;
+    ``options`` are values to probe one at a time and ``combinations`` several together (a formula
+    may refuse some for some sizes); ``fixed`` are values for options without a default; ``ties``
+    are axes that some implementations need to be as long as others.
     """
 
     def __init__(
@@ -164,7 +167,7 @@ class Evidence:
     def regime(
         self, sample: Callable | None = None, *, adversarial: bool = False, advisory: bool = False
     ) -> Callable:
-        """Decorator: ``sample(rng, shape) -> Case``, NumPy arrays in float64 (or the kind's type)."""
+        """Decorator: ``sample(rng, shape) -> Case``, NumPy arrays in float64 or the kind's type."""
         if sample is None:
             return lambda f: self.regime(f, adversarial=adversarial, advisory=advisory)
         self.regimes[sample.__name__] = Regime(
@@ -173,14 +176,14 @@ class Evidence:
         return sample
 
     def law(self, claims: Callable | None = None, *, slack: float = 32.0) -> Callable:
-        """Decorator: ``claims(f, case)`` yields claims; errors up to slack * u * scale are rounding."""
+        """Decorator: ``claims(f, case)`` yields claims, right up to slack * u * scale."""
         if claims is None:
             return lambda f: self.law(f, slack=slack)
         self.laws[claims.__name__] = Law(claims.__name__, _statement(claims), claims, slack)
         return claims
 
     def closed_form(self, sample: Callable | None = None, *, slack: float = 32.0) -> Callable:
-        """Decorator: ``sample(rng, shape) -> (case, answer)``; errors are relative to the answer's largest."""
+        """Decorator: ``sample(rng, shape) -> (case, answer)``; errors relative to the largest."""
         if sample is None:
             return lambda f: self.closed_form(f, slack=slack)
         record = ClosedForm(sample.__name__, _statement(sample), sample, slack)
@@ -190,7 +193,7 @@ class Evidence:
     def mutant(
         self, body: Callable | None = None, *, source: str = "", gradient: bool = False
     ) -> Callable:
-        """Decorator: a wrong variant with the formula's own parameters (``g`` first for a gradient)."""
+        """Decorator: a wrong variant with the formula's parameters (``g`` first for a gradient)."""
         if body is None:
             return lambda f: self.mutant(f, source=source, gradient=gradient)
         self.mutants[body.__name__] = Mutant(
@@ -199,7 +202,7 @@ class Evidence:
         return body
 
     def output_terms(self, sizes: Callable) -> Callable:
-        """Decorator: ``sizes(*arrays, **options)``, for each output the size of the terms that it is made of.
+        """Decorator: ``sizes(*arrays, **options)``, the size of the terms of each output.
 
         A small result of large terms carries their rounding errors, which no run of ours need show.
         """
@@ -207,7 +210,7 @@ class Evidence:
         return sizes
 
     def gradient_terms(self, sizes: Callable) -> Callable:
-        """Decorator: ``sizes(g, *arrays, **options) -> {name: size}``, the same for the gradients."""
+        """Decorator: ``sizes(g, *arrays, **options) -> {name: size}``, for the gradients."""
         self.gradient_sizes = sizes
         return sizes
 
@@ -216,7 +219,8 @@ class Evidence:
     def fit(self, axes: Mapping[str, int], *, allow_empty: bool = True) -> dict[str, int]:
         """Axis sizes moved to allowed ones; 0 stays where the axis may be empty."""
         return {
-            name: 0 if axes[name] == 0 and name in self.empty and allow_empty
+            name: 0
+            if axes[name] == 0 and name in self.empty and allow_empty
             else self.sizes[name].fit(axes[name])
             for name in self.formula.axes
         }
@@ -224,7 +228,7 @@ class Evidence:
     def sample(
         self, regime: str, axes: Mapping[str, int], batch: tuple[int, ...] = (), seed: int = 0
     ) -> Case:
-        """Inputs of a regime for these sizes, with the options that the formula cannot do without."""
+        """Inputs of a regime for these sizes, with the options that the formula needs."""
         rng = np.random.default_rng([seed, *map(ord, regime)])
         case = self.regimes[regime].sample(rng, self.formula.shapes(self.fit(axes), batch))
         return Case(tuple(map(np.asarray, case.arrays)), self.fixed | case.options)

@@ -96,8 +96,16 @@ def _exponents(xp, dim, dtype):
     differentiable=("x", "positions", "frequencies"),
 )
 def rotary_embedding(
-    x: Any, positions: Any, /, *, pairing: str, base: float = 10000.0, frequencies: Any = None,
-    rotary_dim: int | None = None, attention_factor: float = 1.0, inverse: bool = False,
+    x: Any,
+    positions: Any,
+    /,
+    *,
+    pairing: str,
+    base: float = 10000.0,
+    frequencies: Any = None,
+    rotary_dim: int | None = None,
+    attention_factor: float = 1.0,
+    inverse: bool = False,
 ) -> Any:
     r"""Queries or keys rotated by position: their inner products see only differences of positions.
 
@@ -205,8 +213,16 @@ def _vjp(theta, g, x, positions, frequencies, *, pairing, attention_factor=1.0, 
 
 @rotary_embedding.form("complex", beyond=lambda bound: _entries(bound) > _LARGE)
 def rotary_embedding_complex(
-    x, positions, /, *, pairing, base=10000.0, frequencies=None, rotary_dim=None,
-    attention_factor=1.0, inverse=False,
+    x,
+    positions,
+    /,
+    *,
+    pairing,
+    base=10000.0,
+    frequencies=None,
+    rotary_dim=None,
+    attention_factor=1.0,
+    inverse=False,
 ):
     r"""y_a + i y_b = f e^{i m theta} (x_a + i x_b): each pair is one complex number.
 
@@ -224,8 +240,16 @@ def rotary_embedding_complex(
 
 @rotary_embedding.form("single_angles")
 def rotary_embedding_single_angles(
-    x, positions, /, *, pairing, base=10000.0, frequencies=None, rotary_dim=None,
-    attention_factor=1.0, inverse=False,
+    x,
+    positions,
+    /,
+    *,
+    pairing,
+    base=10000.0,
+    frequencies=None,
+    rotary_dim=None,
+    attention_factor=1.0,
+    inverse=False,
 ):
     """The plain form with angles in x's type, at least float32, and frequencies e^{-(2i/r) log b}.
 

@@ -1,7 +1,7 @@
 """Implementations written in other people's ways, right and wrong: what the checker is judged by.
 
-The right ones differ from the library in algorithm and rounding; each wrong one has a bug that public code had, and
-the words that its diagnosis must contain.
+The right ones differ from the library in algorithm and rounding; each wrong one has a bug that
+public code had, and the words that its diagnosis must contain.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ def wrong(formula, *words, **options):
 
 def _wide(*arrays):
     """Accumulate as tensor cores do: in float32, or in float64 for float64."""
-    return [np.asarray(x, dtype=np.result_type(np.float32, x) if x.dtype.kind == "f" else np.float32)
-            for x in arrays]
+    return [
+        np.asarray(x, dtype=np.result_type(np.float32, x) if x.dtype.kind == "f" else np.float32)
+        for x in arrays
+    ]
 
 
 def _softmax(scores):
@@ -42,7 +44,9 @@ def _softmax(scores):
 
 
 def _scores(q, k, scale=None):
-    return (q @ k.swapaxes(-1, -2)) * np.asarray(q.shape[-1] ** -0.5 if scale is None else scale, q.dtype)
+    return (q @ k.swapaxes(-1, -2)) * np.asarray(
+        q.shape[-1] ** -0.5 if scale is None else scale, q.dtype
+    )
 
 
 # --------------------------------------------------------------------------- attention, right
@@ -90,7 +94,9 @@ def base_two_exponentials(q, k, v, sink=None, softcap=None):
     peak = scores.max(axis=-1, keepdims=True)
     extra = 0.0
     if sink is not None:
-        height = (np.asarray(sink, scores.dtype) * np.log2(np.e)).astype(scores.dtype)[..., None, None]
+        height = (np.asarray(sink, scores.dtype) * np.log2(np.e)).astype(scores.dtype)[
+            ..., None, None
+        ]
         peak = np.maximum(peak, height)
         extra = np.exp2(height - peak)
     terms = np.exp2(scores - peak)
@@ -334,7 +340,7 @@ def _logdet(a):
 
 
 def _narrow(f):
-    """Half precision in, float32 inside, half precision out, as every linear algebra library does."""
+    """Half precision in, float32 inside, half precision out, as linear algebra libraries do."""
 
     def narrowed(*arrays):
         dtype = np.asarray(arrays[0]).dtype

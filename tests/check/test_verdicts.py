@@ -1,4 +1,4 @@
-"""The checker itself: every kind of garbage gets the right verdict and exit code, and never a traceback."""
+"""The checker itself: garbage gets the right verdict and exit code, and never a traceback."""
 
 from __future__ import annotations
 
@@ -131,9 +131,25 @@ def right_every_other_time(q, k, v, calls=[0]):  # noqa: B006
 
 
 REJECTED = [
-    all_nan, nan_in_one_place, infinite, zeros, constant, echo, wrong_shape, transposed, scalar, empty,
-    integers, noise, shuffled, wrong_on_ragged_sizes, one_row_off, a_tenth_of_a_percent, raises_sometimes,
-    overwrites, right_every_other_time,
+    all_nan,
+    nan_in_one_place,
+    infinite,
+    zeros,
+    constant,
+    echo,
+    wrong_shape,
+    transposed,
+    scalar,
+    empty,
+    integers,
+    noise,
+    shuffled,
+    wrong_on_ragged_sizes,
+    one_row_off,
+    a_tenth_of_a_percent,
+    raises_sometimes,
+    overwrites,
+    right_every_other_time,
 ]
 
 
@@ -265,7 +281,9 @@ def test_strict_leaves_only_the_plain_form():
         return kl(*arrays, form="textbook")
 
     near = {name: s for name, s in [("default", False), ("strict", True)]}
-    verdicts = {name: _verdict(textbook, formula=kl, strict=strict) for name, strict in near.items()}
+    verdicts = {
+        name: _verdict(textbook, formula=kl, strict=strict) for name, strict in near.items()
+    }
     assert verdicts["default"].verdict == "pass"
     # The textbook form cancels for near-equal distributions: the note is there in both.
     assert any("fails where honest code may" in n for n in verdicts["strict"].notes)

@@ -1,6 +1,6 @@
 """Public implementations, in every precision: they agree, or it is known why not.
 
-    pip install 'refimpl[test,peers]' && python -m pytest tests/peers -m peers
+pip install 'refimpl[test,peers]' && python -m pytest tests/peers -m peers
 """
 
 from __future__ import annotations

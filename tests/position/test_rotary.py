@@ -38,8 +38,13 @@ def test_products_of_rotated_ones_are_the_published_cosine_sums():
     ones = np.ones((7, 128))
     y = rotary_embedding(ones, [0, 1, 2, 8, 64, 512, 4096], pairing="half")
     published = [
-        64.0, 62.0936838057676, 57.3818605528238, 45.7205140669877, 30.5200590081035,
-        14.0431598438467, -3.38261392448236,
+        64.0,
+        62.0936838057676,
+        57.3818605528238,
+        45.7205140669877,
+        30.5200590081035,
+        14.0431598438467,
+        -3.38261392448236,
     ]
     np.testing.assert_allclose(y @ y[0] / 2, published, rtol=1e-13)
 
@@ -133,9 +138,15 @@ def test_all_positions_to_8191_are_distinct(dtype, form):
     assert len(np.unique(y, axis=0)) == 8192
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [
-    ("float16", 2.0**-11), ("float32", 2.0**-24), ("float64", 2e-10), ("longdouble", 2e-10),
-])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [
+        ("float16", 2.0**-11),
+        ("float32", 2.0**-24),
+        ("float64", 2e-10),
+        ("longdouble", 2e-10),
+    ],
+)
 @pytest.mark.parametrize("form", ["plain", "complex"])
 @pytest.mark.parametrize("pairing", PAIRINGS)
 @pytest.mark.parametrize("position", [10**6, 10**6 + 7])
@@ -148,8 +159,10 @@ def test_a_million_is_exact_in_every_type(position, pairing, form, dtype, tolera
     y = rotary_embedding(x, [position], pairing=pairing, form=form)
     assert y.dtype == x.dtype
     with mpmath.workdps(50):
-        turns = [mpmath.expj(position / mpmath.mpf(10000) ** (mpmath.mpf(2 * i) / d))
-                 for i in range(d // 2)]
+        turns = [
+            mpmath.expj(position / mpmath.mpf(10000) ** (mpmath.mpf(2 * i) / d))
+            for i in range(d // 2)
+        ]
     cos, sin = [float(z.real) for z in turns], [float(z.imag) for z in turns]
     expected = np.stack([cos, sin], axis=-1).ravel() if pairing == "interleaved" else [*cos, *sin]
     np.testing.assert_allclose(y[0].astype(float), expected, rtol=0, atol=1.01 * tolerance)
@@ -258,8 +271,9 @@ def test_no_tokens(form):
 
 def test_large_inputs_take_the_complex_form():
     beyond = rotary_embedding.forms["complex"].beyond
-    small, large = (rotary_embedding.prepare((np.zeros((n, 64)), np.arange(n)), {})[2]
-                    for n in (256, 257))
+    small, large = (
+        rotary_embedding.prepare((np.zeros((n, 64)), np.arange(n)), {})[2] for n in (256, 257)
+    )
     assert not beyond(small)
     assert beyond(large)
 

@@ -1,9 +1,10 @@
-"""Golden values from a second, independent definition of each formula, in plain mpmath at 50 digits.
+"""Golden values from a second definition of each formula, in plain mpmath at 50 digits.
 
-A definition works on nested lists of mpf (one unbatched case), transcribed from the paper's formula and
-sharing no code with the library. ``python -m tools.golden`` writes ``refimpl/golden/<topic>/<name>.json``:
-inputs and answers as hexadecimal float64, directional derivatives from the same definition, provenance, and
-the error of the library's float64 path when the file was written, which the tests gate at four times.
+A definition works on nested lists of mpf (one unbatched case), transcribed from the paper's formula
+and sharing no code with the library. ``python -m tools.golden`` writes
+``refimpl/golden/<topic>/<name>.json``: inputs and answers as hexadecimal float64, directional
+derivatives from the same definition, provenance, and the error of the library's float64 path when
+the file was written, which the tests gate at four times.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ TABLE: dict[str, Golden] = {}
 
 
 def golden(name: str, cases: Callable) -> Callable:
-    """Decorator: register ``define(*nested_lists, **options)`` as the second definition of ``name``.
+    """Decorator: register ``define(*lists, **options)`` as the second definition of ``name``.
 
-    ``cases()`` returns ``{case name: (arrays, options)}`` with float64, integer or boolean NumPy arrays. The
-    definition returns a nested list (or one mpf), or a tuple of them where the formula has several outputs.
+    ``cases()`` returns ``{case name: (arrays, options)}`` with float64, integer or boolean NumPy
+    arrays. The definition returns a nested list (or one mpf), or a tuple of them where the formula
+    has several outputs.
     """
 
     def register(define: Callable) -> Callable:
@@ -46,7 +48,7 @@ def golden(name: str, cases: Callable) -> Callable:
 
 
 def exact(value):
-    """A NumPy array as nested lists of mpf (booleans and integers as such); anything else as it is."""
+    """A NumPy array as nested lists of mpf (booleans and integers as such); others as they are."""
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype.kind in "biu":
@@ -76,15 +78,25 @@ def evaluate(record: Golden, arrays: tuple, options: dict) -> list[list]:
 
 
 def directional_derivative(
-    record: Golden, arrays: tuple, options: dict, name_of: tuple[str, ...], directions: dict, cotangents: list
+    record: Golden,
+    arrays: tuple,
+    options: dict,
+    name_of: tuple[str, ...],
+    directions: dict,
+    cotangents: list,
 ):
     """<g, J t> by a central difference of the second definition, to some 80 digits."""
     with mpmath.workdps(_WORKING_DIGITS):
         step = mpmath.mpf(10) ** -_STEP_EXPONENT
         total = mpmath.mpf(0)
         for sign in (1, -1):
-            moved = [_moved(a, directions.get(n), sign * step) for a, n in zip(arrays, name_of, strict=True)]
-            options_moved = {k: _moved(v, directions.get(k), sign * step) for k, v in options.items()}
+            moved = [
+                _moved(a, directions.get(n), sign * step)
+                for a, n in zip(arrays, name_of, strict=True)
+            ]
+            options_moved = {
+                k: _moved(v, directions.get(k), sign * step) for k, v in options.items()
+            }
             result = record.define(*moved, **options_moved)
             outputs = result if isinstance(result, tuple) else (result,)
             for output, g in zip(outputs, cotangents, strict=True):

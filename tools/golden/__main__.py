@@ -13,7 +13,7 @@ import numpy as np
 
 import tools.golden as golden
 from refimpl.formula import find
-from refimpl.golden import decode, encode, measured_error
+from refimpl.golden import encode, measured_error
 
 ROOT = Path(__file__).parents[2] / "refimpl" / "golden"
 
@@ -69,7 +69,9 @@ def _build_derivative(record, formula, names, arrays, options, values) -> dict:
     for name, value in [*zip(names, arrays, strict=True), *options.items()]:
         if name in formula.differentiable and isinstance(value, np.ndarray):
             directions[name] = _direction(rng, value)
-    derivative = golden.directional_derivative(record, arrays, options, names, directions, cotangents)
+    derivative = golden.directional_derivative(
+        record, arrays, options, names, directions, cotangents
+    )
     return {
         "cotangents": [encode(g) for g in cotangents],
         "directions": {k: encode(t) for k, t in directions.items()},
@@ -89,7 +91,9 @@ def _direction(rng, value: np.ndarray) -> np.ndarray:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="formulas; all by default")
-    parser.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the files instead of writing them"
+    )
     arguments = parser.parse_args()
     table = load()
     stale = []

@@ -1,4 +1,4 @@
-"""Evidence for merging partial attention; the chunked forms share the evidence of softmax attention."""
+"""Evidence for merging partial attention; chunked forms share that of softmax attention."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def a_part_with_itself(rng, shape):
     """Equal parts keep the output and add log p"""
     p = shape.axes["p"]
     outputs = np.broadcast_to(rng.standard_normal(shape.outputs)[..., :1, :, :], shape.outputs)
-    logsumexps = np.broadcast_to(rng.standard_normal(shape.logsumexps)[..., :1, :], shape.logsumexps)
+    logsumexps = np.broadcast_to(
+        rng.standard_normal(shape.logsumexps)[..., :1, :], shape.logsumexps
+    )
     answer = outputs[..., 0, :, :], logsumexps[..., 0, :] + np.log(p)
     return Case((outputs.copy(), logsumexps.copy())), answer
 
@@ -167,9 +169,7 @@ def empty_is_plus_infinity(outputs, logsumexps, /):
     return merged, np.where(logsumexp == -np.inf, np.inf, logsumexp)
 
 
-merge.mutant(
-    empty_is_plus_infinity, source="https://github.com/Dao-AILab/flash-attention/pull/978"
-)
+merge.mutant(empty_is_plus_infinity, source="https://github.com/Dao-AILab/flash-attention/pull/978")
 
 
 @merge.mutant(gradient=True)
@@ -186,6 +186,8 @@ def merged_output_not_subtracted(g, outputs, logsumexps, /):
     merged, _ = merge_attention(outputs, logsumexps)
     mean = (g[0] * merged).sum(axis=-1)[..., None, :]
     weights = np.where(
-        np.isfinite(logsumexps), np.exp(logsumexps - merge_attention(outputs, logsumexps)[1][..., None, :]), 0.0
+        np.isfinite(logsumexps),
+        np.exp(logsumexps - merge_attention(outputs, logsumexps)[1][..., None, :]),
+        0.0,
     )
     return d_outputs, d_logsumexps + weights * mean

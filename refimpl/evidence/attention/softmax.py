@@ -23,7 +23,12 @@ COMBINATIONS = (
 )
 # Fused kernels often want values as wide as keys, or as many queries as keys.
 _TIES = ({"v": "d"}, {"m": "n"}, {"v": "d", "m": "n"})
-_PROBES = {"empty": ("n", "m"), "options": OPTIONS, "combinations": COMBINATIONS, "ties": _TIES[1:2]}
+_PROBES = {
+    "empty": ("n", "m"),
+    "options": OPTIONS,
+    "combinations": COMBINATIONS,
+    "ties": _TIES[1:2],
+}
 
 attention = Evidence(
     softmax_attention,
@@ -43,7 +48,8 @@ def _arrays(rng, shape, magnitude=1.0):
     """Normal q and k, and values where the formula takes them."""
     names = [name for name in ("q", "k", "v") if hasattr(shape, name)]
     return tuple(
-        (1.0 if name == "v" else magnitude) * rng.standard_normal(getattr(shape, name)) for name in names
+        (1.0 if name == "v" else magnitude) * rng.standard_normal(getattr(shape, name))
+        for name in names
     )
 
 
@@ -253,7 +259,9 @@ def doubled_keys(f, case):
         return
     q, k = case.arrays
     xp = namespace(q)
-    twice = {n: xp.concatenate([case.options[n]] * 2, axis=-1) for n in ("mask", "bias") if _has(case, n)}
+    twice = {
+        n: xp.concatenate([case.options[n]] * 2, axis=-1) for n in ("mask", "bias") if _has(case, n)
+    }
     left = case.with_arrays(q, xp.concatenate([k, k], axis=-2)).with_options(**twice).call(f)
     yield Claim(left, case.call(f) + 0.6931471805599453, _condition(case))
 
@@ -265,8 +273,14 @@ def doubled_keys(f, case):
 def equal_logits(rng, shape):
     """Queries of zero average the values"""
     q, k, v = _arrays(rng, shape)
-    mean = v.mean(axis=-2, keepdims=True) if shape.axes["m"] else np.zeros((*v.shape[:-2], 1, v.shape[-1]))
-    return Case((0.0 * q, k, v)), np.broadcast_to(mean, (*shape.batch, shape.axes["n"], shape.axes["v"]))
+    mean = (
+        v.mean(axis=-2, keepdims=True)
+        if shape.axes["m"]
+        else np.zeros((*v.shape[:-2], 1, v.shape[-1]))
+    )
+    return Case((0.0 * q, k, v)), np.broadcast_to(
+        mean, (*shape.batch, shape.axes["n"], shape.axes["v"])
+    )
 
 
 @attention.closed_form

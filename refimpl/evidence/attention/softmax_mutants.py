@@ -20,9 +20,11 @@ from refimpl.evidence.attention.softmax import ALL, attention, logsumexp, weight
 def _finish(of, keep, scores, arrays, sink=None, empty="zero"):
     """The output of a formula from (wrong) logits."""
     found, total, _ = softmax_terms(scores, keep, sink, empty)
-    return {"softmax_attention": lambda: weighted_sum(found, arrays[-1]),
-            "attention_weights": lambda: found,
-            "attention_logsumexp": lambda: total}[of.formula.name]()
+    return {
+        "softmax_attention": lambda: weighted_sum(found, arrays[-1]),
+        "attention_weights": lambda: found,
+        "attention_logsumexp": lambda: total,
+    }[of.formula.name]()
 
 
 def _parts(arrays, options):
@@ -47,7 +49,7 @@ def _rest(options):
 
 
 def logits_mutant(scores, source=""):
-    """Register on all three formulas a mutant made from wrong scores(logits, scale, keep, bias, options)."""
+    """Register on all three formulas a mutant made from wrong scores(*parts, options)."""
     for of in ALL:
 
         def body(*arrays, of=of, **options):
@@ -330,9 +332,15 @@ def sink_outside_maximum(q, k, v, /, **options):
     plain = attention_weights(q, k, **options | {"sink": None})
     if sink is None:
         return weighted_sum(plain, v)
-    peak = np.exp(-attention_logsumexp(q, k, **{n: o for n, o in options.items() if n != "empty"} | {"sink": None}))
+    peak = np.exp(
+        -attention_logsumexp(
+            q, k, **{n: o for n, o in options.items() if n != "empty"} | {"sink": None}
+        )
+    )
     shifted = plain / (plain.max(axis=-1, keepdims=True, initial=1e-300))
-    total = shifted.sum(axis=-1, keepdims=True) + np.exp(np.asarray(sink, dtype=float))[..., None, None]
+    total = (
+        shifted.sum(axis=-1, keepdims=True) + np.exp(np.asarray(sink, dtype=float))[..., None, None]
+    )
     return weighted_sum(shifted / total, v) + 0.0 * peak.sum()
 
 
@@ -364,7 +372,9 @@ def softmax_over_queries(q, k, v, /, **options):
 
 def not_renormalised(q, k, v, /, **options):
     """The mask is applied after the softmax, without normalising again"""
-    free = {name: value for name, value in options.items() if name not in ("mask", "causal", "window")}
+    free = {
+        name: value for name, value in options.items() if name not in ("mask", "causal", "window")
+    }
     inner, _, keep, bias = _parts((q, k), options)
     found = attention_weights(q, k, **free)
     return weighted_sum(np.where(_visible(keep, bias), found, 0.0), v)
@@ -385,10 +395,17 @@ def first_batch_entry_for_all(q, k, v, /, **options):
 @attention.mutant
 def heads_and_positions_swapped(q, k, v, /, **options):
     """Heads and positions are swapped: attention runs over the heads"""
-    if q.ndim < 3 or q.shape != k.shape or options.get("mask") is not None or options.get("bias") is not None:
+    if (
+        q.ndim < 3
+        or q.shape != k.shape
+        or options.get("mask") is not None
+        or options.get("bias") is not None
+    ):
         return softmax_attention(q, k, v, **options)
     swapped = (x.swapaxes(-2, -3) for x in (q, k, v))
-    return softmax_attention(*swapped, **{n: o for n, o in options.items() if n != "sink"}).swapaxes(-2, -3)
+    return softmax_attention(
+        *swapped, **{n: o for n, o in options.items() if n != "sink"}
+    ).swapaxes(-2, -3)
 
 
 @attention.mutant
@@ -398,8 +415,17 @@ def values_last_key_dropped(q, k, v, /, **options):
         return softmax_attention(q, k, v, **options)
     mask = np.arange(k.shape[-2]) < k.shape[-2] - 1
     given = options.get("mask")
-    return softmax_attention(q, k, v, **options | {"mask": (mask if given is None else mask & given)[..., :]
-                                                   if given is not None else mask[None, :]})
+    return softmax_attention(
+        q,
+        k,
+        v,
+        **options
+        | {
+            "mask": (mask if given is None else mask & given)[..., :]
+            if given is not None
+            else mask[None, :]
+        },
+    )
 
 
 @logsumexp.mutant
@@ -457,7 +483,9 @@ def _term_sizes(g, *arrays, **options):
     """Each gradient is a sum over dS = P (dP - <P, dP>), whose difference may vanish."""
     q, k = arrays[:2]
     through_values = len(arrays) == 3
-    size = _largest(g) * (_largest(arrays[2]) * arrays[2].shape[-1] ** 0.5 if through_values else 1.0)
+    size = _largest(g) * (
+        _largest(arrays[2]) * arrays[2].shape[-1] ** 0.5 if through_values else 1.0
+    )
     tau = _largest(_parts((q, k), options)[1])
     return {"q": tau * size * _largest(k), "k": tau * size * _largest(q)}
 
@@ -467,7 +495,7 @@ for of in ALL:
 
 
 def _wrong_gradient(change, source=""):
-    """Register on all three formulas a gradient mutant: change(gradients, case) of the right gradients."""
+    """Register on all three formulas the mutant change(right gradients, arrays, options)."""
     for of in ALL:
 
         def body(g, *arrays, of=of, **options):
@@ -518,9 +546,7 @@ def nan_where_nothing_is_seen(gradients, arrays, options):
     return np.where(empty[..., None], np.nan, dq), np.where(touched, np.nan, dk), *rest
 
 
-_wrong_gradient(
-    nan_where_nothing_is_seen, source="https://github.com/pytorch/pytorch/issues/41508"
-)
+_wrong_gradient(nan_where_nothing_is_seen, source="https://github.com/pytorch/pytorch/issues/41508")
 
 
 @attention.mutant(gradient=True)

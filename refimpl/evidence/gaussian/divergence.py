@@ -81,12 +81,14 @@ def near_equal(rng, shape):
     mean_q = rng.standard_normal(shape.mean_q)
     difference = 10.0 ** -rng.uniform(2, 8, shape.batch)[..., None]
     change = symmetric_part(rng.uniform(-1, 1, shape.cov_q)) / shape.axes["d"]
-    return Case((
-        mean_q + difference * displacement(rng, cov_q),
-        cov_q + difference[..., None] * change,
-        mean_q,
-        cov_q,
-    ))
+    return Case(
+        (
+            mean_q + difference * displacement(rng, cov_q),
+            cov_q + difference[..., None] * change,
+            mean_q,
+            cov_q,
+        )
+    )
 
 
 @kl.regime(adversarial=True, advisory=True)

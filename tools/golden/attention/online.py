@@ -29,7 +29,9 @@ def merge_attention(outputs, logsumexps):
     sums = [mpmath.fsum(weights[p][i] for p in range(parts)) for i in range(rows)]
     merged = [
         [
-            mpmath.fsum(weights[p][i] * outputs[p][i][c] for p in range(parts)) / sums[i] if sums[i] else mpf(0)
+            mpmath.fsum(weights[p][i] * outputs[p][i][c] for p in range(parts)) / sums[i]
+            if sums[i]
+            else mpf(0)
             for c in range(width)
         ]
         for i in range(rows)

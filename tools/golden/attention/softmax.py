@@ -9,7 +9,9 @@ from mpmath import mpf
 from tools.golden import golden
 
 
-def _logits(q, k, mask=None, bias=None, scale=None, softcap=None, causal=None, window=None, offset=None):
+def _logits(
+    q, k, mask=None, bias=None, scale=None, softcap=None, causal=None, window=None, offset=None
+):
     """Nested lists of final logits; None where the key is not seen."""
     n, m = len(q), len(k)
     tau = 1 / mpmath.sqrt(len(q[0])) if scale is None else scale
@@ -43,7 +45,10 @@ def _sums(q, k, sink=None, **options):
 def _arrays(n, m, d, v=None, seed=0, size=1.0):
     rng = np.random.default_rng(seed)
     shapes = [(n, d), (m, d)] + ([] if v is None else [(m, v)])
-    return tuple(size * rng.standard_normal(s) if i < 2 else rng.standard_normal(s) for i, s in enumerate(shapes))
+    return tuple(
+        size * rng.standard_normal(s) if i < 2 else rng.standard_normal(s)
+        for i, s in enumerate(shapes)
+    )
 
 
 def _fixture(values: bool):
@@ -70,7 +75,10 @@ def _cases(values: bool):
             "fixture sink": (_fixture(values), {"sink": np.array(0.25)}),
             "bottom right": (_arrays(2, 5, 3, width, seed=2), {"causal": "bottom_right"}),
             "more queries than keys": (_arrays(5, 2, 3, width, seed=3), {"causal": "bottom_right"}),
-            "mask, bias and empty rows": (_arrays(5, 7, 4, width, seed=5), {"mask": mask, "bias": bias}),
+            "mask, bias and empty rows": (
+                _arrays(5, 7, 4, width, seed=5),
+                {"mask": mask, "bias": bias},
+            ),
             "scale": (small, {"scale": np.array(0.3)}),
             "cap under mask": (_arrays(5, 7, 4, width, 6, 3.0), {"mask": mask, "softcap": 5.0}),
             "logits of 1e4": (_arrays(4, 6, 4, width, seed=7, size=80.0), {}),
@@ -85,7 +93,9 @@ def softmax_attention(q, k, v, **options):
     terms, sums = _sums(q, k, **options)
     return [
         [
-            mpmath.fsum(t * row[c] for t, row in zip(line, v, strict=True)) / total if total else mpf(0)
+            mpmath.fsum(t * row[c] for t, row in zip(line, v, strict=True)) / total
+            if total
+            else mpf(0)
             for c in range(len(v[0]))
         ]
         for line, total in zip(terms, sums, strict=True)
@@ -96,7 +106,8 @@ def softmax_attention(q, k, v, **options):
 def attention_weights(q, k, **options):
     terms, sums = _sums(q, k, **options)
     return [
-        [t / total if total else mpf(0) for t in line] for line, total in zip(terms, sums, strict=True)
+        [t / total if total else mpf(0) for t in line]
+        for line, total in zip(terms, sums, strict=True)
     ]
 
 

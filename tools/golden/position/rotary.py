@@ -55,7 +55,14 @@ def _embedding_cases():
 
 @golden("rotary_embedding", cases=_embedding_cases)
 def rotary_embedding(
-    x, positions, *, pairing, base=10000, frequencies=None, rotary_dim=None, attention_factor=1,
+    x,
+    positions,
+    *,
+    pairing,
+    base=10000,
+    frequencies=None,
+    rotary_dim=None,
+    attention_factor=1,
     inverse=False,
 ):
     rows = []
