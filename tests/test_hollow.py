@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from refimpl import backend as B
+from tests.test_fakecupy import MISTAKES, VALID
 
 HERE = "tests.test_hollow"
 MATRIX = 2 * np.eye(3) + 1
@@ -87,6 +88,13 @@ def outcome(call) -> str:
     return "ok"
 
 
+def kind_of(call) -> str:
+    """The outcome of code that takes the namespace and the way there."""
+    import cupy
+
+    return outcome(lambda up: call(cupy, up))
+
+
 def outcomes() -> dict[str, str]:
     """Every case's outcome, and those beyond the checks with the checks passed by decree."""
     import cupy
@@ -97,6 +105,8 @@ def outcomes() -> dict[str, str]:
     found["namespace"] = B.namespace(hollow(MATRIX)).__name__
     found["mixture"] = outcome(lambda up: B.namespace(up(MATRIX), MATRIX))
     found["cupy_or_none"] = str(B.cupy_or_none())
+    found |= {f"mistake {name}": kind_of(entry[1]) for name, entry in MISTAKES.items()}
+    found |= {f"valid {name}": kind_of(call) for name, call in VALID.items()}
     B._require_finite = lambda a: None
     B._checked_index = lambda index, x, size, name: index
     B._zero_on_diagonal = lambda a: False
@@ -126,6 +136,19 @@ def acceptable(text: str) -> bool:
 @pytest.mark.parametrize("name", [*CASES, *(f"beyond {name}" for name in BEYOND_CHECKS)])
 def test_gets_as_far_as_the_device(found, name):
     assert acceptable(found[name]), found[name]
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_cupy_allows_what_the_fake_allows(found, name):
+    assert acceptable(found[f"valid {name}"]), found[f"valid {name}"]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_cupy_raises_what_the_fake_raises(found, name):
+    """Only where CuPy gets to the error at all: without a device most calls end before it."""
+    real = found[f"mistake {name}"]
+    believed = MISTAKES[name][0].__name__
+    assert acceptable(real) or real.startswith(believed), real
 
 
 def test_real_cupy_is_recognised(found):

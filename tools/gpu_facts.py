@@ -77,8 +77,8 @@ def residual_facts(xp: Any) -> Iterator[Fact]:
                 u, s, vh = B.svd(a)
                 return float(abs(u * s[:, None] @ vh - a).max()) / eps
 
-            yield f"eigh residual n={n} {dtype}", "< 100 eps", eigen
-            yield f"svd residual n={n} {dtype}", "< 100 eps", singular
+            yield f"eigh residual n={n} {dtype}", "< 300 eps", eigen
+            yield f"svd residual n={n} {dtype}", "< 300 eps", singular
 
 
 def arithmetic_facts(xp: Any) -> Iterator[Fact]:

@@ -107,7 +107,7 @@ def _check_name(node: ast.Attribute, aliases: set[str]) -> Iterator[tuple[int, s
         return
     owner, _, attribute = name.rpartition(".")
     if surface.is_ufunc(owner):
-        known = attribute in ("at", "reduce", "accumulate", "outer", "reduceat")
+        known = surface.has_method(owner, attribute)
     else:
         known = surface.has(name) or surface.has(owner) and owner in surface.VALUES
     if not known:

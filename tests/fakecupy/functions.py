@@ -26,12 +26,6 @@ _WHOLE_NUMBERS = {
     *("shape", "newshape", "axis", "axes", "axis1", "axis2", "k", "n", "ndim", "num", "offset"),
     *("minlength", "decimals", "shift", "N", "M"),
 }
-_SCATTER_TYPES = {
-    "add": "lLiIqQefd",
-    "maximum": "lLiIqQfd",
-    "minimum": "lLiIqQfd",
-    "subtract": "iI",
-}
 _linalg_state = {"linalg": "ignore"}
 
 
@@ -61,7 +55,9 @@ def check_call(name: str, args: tuple, keywords: dict) -> None:
             raise TypeError(f"{name}: {parameter} must be an integer, not a cupy.ndarray")
     if name in _JOINING and not all(isinstance(x, ndarray) for x in _leaves(args[0])):
         raise TypeError(f"{name}: Only cupy arrays can be concatenated")
-    if name.startswith("linalg.") or name in ("lexsort", "searchsorted"):
+    if name == "searchsorted" and not isinstance(args[0], ndarray):
+        raise NotImplementedError("Only int or ndarray are supported for a")
+    if name.startswith("linalg.") or name == "lexsort":
         if not isinstance(args[0], ndarray):
             raise AttributeError(f"{type(args[0]).__name__!r} object has no attribute 'ndim'")
 
@@ -262,7 +258,7 @@ class Ufunc:
         return call(self.__name__, args, _single_out(keywords))
 
     def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
-        types = _SCATTER_TYPES.get(self.__name__, "")
+        types = surface.SCATTER_TYPES.get(self.__name__, "")
         target = to_numpy(a, self.__name__)
         if target.dtype.char not in types:
             raise TypeError(f"{self.__name__}.at: {target.dtype} is not supported")
@@ -271,20 +267,25 @@ class Ufunc:
         self._numpy.at(target, index, to_numpy(b, self.__name__))
 
     def reduce(self, array: ndarray, axis=0, dtype=None, out=None, keepdims=False) -> Any:
+        self._need("reduce")
         host = to_numpy(array, self.__name__)
         return to_device(self._numpy.reduce(host, axis=axis, dtype=dtype, keepdims=keepdims))
 
     def accumulate(self, array: ndarray, axis=0, dtype=None, out=None) -> Any:
+        self._need("accumulate")
         return to_device(self._numpy.accumulate(to_numpy(array, self.__name__), axis, dtype))
 
     def outer(self, a: ndarray, b: ndarray) -> Any:
         return to_device(self._numpy.outer(to_numpy(a, "outer"), to_numpy(b, "outer")))
 
     def reduceat(self, array: ndarray, indices: ndarray, axis=0, dtype=None, out=None) -> Any:
-        if self.__name__ != "add":
-            raise NotImplementedError(f"{self.__name__}.reduceat")
+        self._need("reduceat")
         host, where = to_numpy(array, "reduceat"), to_numpy(indices, "reduceat")
         return to_device(self._numpy.reduceat(host, where, axis, dtype))
+
+    def _need(self, method: str) -> None:
+        if not surface.has_method(self.__name__, method):
+            raise NotImplementedError(f"`cupy_{self.__name__}.{method}` is not supported yet")
 
     @property
     def _numpy(self) -> np.ufunc:

@@ -14,6 +14,21 @@ VALUES = frozenset(_FROZEN["values"])
 ARRAY_ATTRIBUTES = frozenset(_FROZEN["ndarray"])
 
 UFUNC_KEYWORDS = frozenset({"out", "dtype", "casting"})
+# Methods of ufuncs that CuPy has for some only (all have outer), and the types that "at" takes.
+UFUNC_METHODS = {
+    "reduce": frozenset({"add", "multiply"}),
+    "accumulate": frozenset({"add", "multiply"}),
+    "reduceat": frozenset({"add"}),
+}
+SCATTER_TYPES = {
+    "add": "iIlLqQefd",
+    "subtract": "iI",
+    "maximum": "iIlLqQfd",
+    "minimum": "iIlLqQfd",
+    "bitwise_and": "iIlLqQ",
+    "bitwise_or": "iIlLqQ",
+    "bitwise_xor": "iIlLqQ",
+}
 # Where CuPy takes **kwargs and then refuses most of them.
 TRUE_KEYWORDS = {"einsum": frozenset({"dtype", "optimize"})}
 
@@ -36,6 +51,13 @@ def has(name: str) -> bool:
 def is_ufunc(name: str) -> bool:
     """Whether the name is a ufunc."""
     return FUNCTIONS.get(name, "").startswith("ufunc")
+
+
+def has_method(ufunc: str, method: str) -> bool:
+    """Whether the ufunc has the method, as "add" has "at"."""
+    if method == "at":
+        return ufunc in SCATTER_TYPES
+    return method == "outer" or ufunc in UFUNC_METHODS.get(method, ())
 
 
 @cache
