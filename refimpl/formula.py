@@ -104,6 +104,8 @@ class Formula:
             everything = (*self.arguments, *self.keywords.values())
             differentiable = tuple(a.name for a in everything if a.kind == "real")
         self.differentiable = differentiable or ()
+        # The same shapes come again and again, and a formula's own work may be microseconds.
+        self._bind = functools.lru_cache(maxsize=1024)(self._bind_shapes)
         self.forms = {"plain": Form("plain", body, None, None, frozenset(self.options))}
 
     @property
@@ -187,17 +189,16 @@ class Formula:
         weak = [isinstance(v, (int, float)) for v in values]
         values = [self._as_array(a, v, like) for a, v in zip(used, values, strict=True)]
         values = self._with_one_type(used, values, weak)
-        bound = bind(
-            self.name,
-            tuple([a.name for a in used]),
-            tuple([a.core for a in used]),
-            tuple([v.shape for v in values]),
-        )
+        bound = self._bind(tuple([a.name for a in used]), tuple([v.shape for v in values]))
         count = len(arrays)
         if len(used) > count:
             keyword_values = zip(used[count:], values[count:], strict=True)
             options = options | {a.name: v for a, v in keyword_values}
         return tuple(values[:count]), options, bound
+
+    def _bind_shapes(self, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> Bound:
+        cores = {a.name: a.core for a in (*self.arguments, *self.keywords.values())}
+        return bind(self.name, names, tuple(cores[name] for name in names), shapes)
 
     def _as_array(self, argument: Argument, value, like):
         try:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 _AXIS = re.compile(r"^(?:(?P<size>\d+)|(?P<name>[A-Za-z_]\w*)(?P<mark>\?|\|1)?)$")
@@ -98,18 +97,13 @@ def format_core(core: Core) -> str:
     return "(" + ",".join(map(str, core)) + ")"
 
 
-@lru_cache(maxsize=4096)
 def bind(
     formula: str,
     names: tuple[str, ...],
     cores: tuple[Core, ...],
     shapes: tuple[tuple[int, ...], ...],
 ) -> Bound:
-    """Match shapes with cores; ValueError names formula, argument, axis, expected and got.
-
-    Cached, because the same shapes come again and again and a formula's own work may be
-    microseconds.
-    """
+    """Match shapes with cores; ValueError names formula, argument, axis, expected and got."""
     absent = _absent_axes(formula, names, cores, shapes)
     axes: dict[str, int] = {}
     owner: dict[str, str] = {}
