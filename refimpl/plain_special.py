@@ -54,7 +54,7 @@ def _taylor_coefficients(char: str) -> np.ndarray:
     The derivatives of erf are Gaussians times Hermite polynomials, by their recurrence.
     """
     extended = np.finfo(char).nmant > 52
-    terms, end = (13, 7) if extended else (10, 6)
+    terms, end = (11, 7) if extended else (9, 6)
     nodes = [Decimal(i) / _NODES_PER_UNIT for i in range(end * _NODES_PER_UNIT + 1)]
     with localcontext(prec=60):
         columns = [_taylor_at(node, terms) for node in nodes]
