@@ -224,6 +224,8 @@ def solve_triangular(a: ndarray, b: ndarray, **options: Any) -> ndarray:
     name = "cupyx.scipy.linalg.solve_triangular"
     check_call(name, (a, b), options)
     matrix, right = to_numpy(a, name), to_numpy(b, name)
+    if 0 in matrix.shape[:-2]:
+        raise ValueError("too many values to unpack: CuPy takes an empty batch for none")
     if matrix.shape[-1] != matrix.shape[-2] or matrix.shape[:-2] != right.shape[: matrix.ndim - 2]:
         raise ValueError("incompatible batch count")
     if matrix.shape[-1] != right.shape[matrix.ndim - 2]:
