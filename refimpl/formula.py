@@ -310,6 +310,8 @@ class Formula:
         def register(body: Callable) -> Callable:
             parameters = inspect.signature(body).parameters.values()
             options = frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+            if any(p.kind is p.VAR_KEYWORD for p in parameters):
+                options |= self.options.keys()
             if not self.options.keys() <= options:
                 raise TypeError(f"{self.name}: form {name!r} lacks {self.options.keys() - options}")
             self.forms[name] = Form(name, body, None, beyond, options)

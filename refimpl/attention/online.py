@@ -26,82 +26,27 @@ def _is_large(bound) -> bool:
 
 
 @softmax_attention.form("online", beyond=_is_large)
-def online_attention(
-    q,
-    k,
-    v,
-    /,
-    *,
-    mask=None,
-    bias=None,
-    scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
-    sink=None,
-    empty="zero",
-    query_block=128,
-    key_block=512,
-):
+def online_attention(q, k, v, /, *, empty="zero", query_block=128, key_block=512, **options):
     """Running maximum, sum and output over blocks of keys; nothing of size n x m exists."""
-    tiles = _Tiles(
-        q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
-    )
+    tiles = _Tiles(q, k, query_block, key_block, **options)
     blocks = [_attend(tiles, rows, v, empty)[0] for rows in tiles.row_blocks]
     return namespace(q).concatenate(blocks, axis=-2)
 
 
 @attention_logsumexp.form("online", beyond=_is_large)
-def online_logsumexp(
-    q,
-    k,
-    /,
-    *,
-    mask=None,
-    bias=None,
-    scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
-    sink=None,
-    query_block=128,
-    key_block=512,
-):
+def online_logsumexp(q, k, /, *, query_block=128, key_block=512, **options):
     """As the online attention, without values."""
-    tiles = _Tiles(
-        q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
-    )
+    tiles = _Tiles(q, k, query_block, key_block, **options)
     blocks = [_attend(tiles, rows, k[..., :0], "zero")[1] for rows in tiles.row_blocks]
     return namespace(q).concatenate(blocks, axis=-1)
 
 
 @softmax_attention.defvjp(form="online")
-def online_attention_vjp(
-    g,
-    q,
-    k,
-    v,
-    /,
-    *,
-    mask=None,
-    bias=None,
-    scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
-    sink=None,
-    empty="zero",
-    query_block=128,
-    key_block=512,
-):
+def online_attention_vjp(g, q, k, v, /, *, empty="zero", query_block=128, key_block=512, **options):
     """Recompute P = exp(S - L) tile by tile; only O and L of one block of queries are kept."""
     xp = namespace(q)
-    tiles = _Tiles(
-        q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
-    )
+    tiles = _Tiles(q, k, query_block, key_block, **options)
+    bias, scale, sink = (options.get(name) for name in ("bias", "scale", "sink"))
     batch = g.shape[:-2]
     dq, dk, dv = (xp.zeros((*batch, *x.shape[-2:]), dtype=x.dtype) for x in (q, k, v))
     dbias = None if bias is None else xp.zeros((*batch, tiles.n, tiles.m), dtype=q.dtype)
@@ -120,7 +65,7 @@ def online_attention_vjp(
             dscores = xp.where(
                 keep, weights * (gradient @ v[..., j, :].swapaxes(-1, -2) - mean), 0.0
             )
-            dlogits = xp.where(keep, dscores * cap_slope(inner * tiles.factor, softcap), 0.0)
+            dlogits = xp.where(keep, dscores * cap_slope(inner * tiles.factor, tiles.softcap), 0.0)
             dq[..., i, :] += tiles.factor * weighted_sum(dlogits, k[..., j, :])
             dk[..., j, :] += tiles.factor * weighted_sum(dlogits.swapaxes(-1, -2), q[..., i, :])
             if scale is not None:
@@ -137,7 +82,20 @@ class _Tiles:
     """The logits of an attention call, one tile of queries and keys at a time."""
 
     def __init__(
-        self, q, k, mask, bias, scale, causal, window, offset, softcap, sink, query_block, key_block
+        self,
+        q,
+        k,
+        query_block,
+        key_block,
+        *,
+        mask=None,
+        bias=None,
+        scale=None,
+        causal=None,
+        window=None,
+        offset=None,
+        softcap=None,
+        sink=None,
     ):
         self.xp = namespace(q)
         self.q, self.k, self.mask, self.bias, self.softcap, self.sink = (
