@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="only the most accurate form sets the bound"
     )
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--seconds", type=float, default=5.0, help="time for trials (default 5)")
+    command.add_argument("--seconds", type=float, default=4.0, help="time for trials (default 4)")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=_check)
 

@@ -73,7 +73,7 @@ def online_attention_vjp(g, q, k, v, /, *, empty="zero", query_block=128, key_bl
             if bias is not None:
                 dbias[..., i, j] = dscores
         if sink is not None:
-            dsink -= (xp.exp(sink[..., None] - logsumexp) * mean[..., 0]).sum(axis=-1)
+            dsink -= (xp.exp(sink[..., None, None] - shift) * mean).sum(axis=(-1, -2))
         dv += _empty_rows_gradient(xp, gradient, is_empty, empty_weight(empty, k.shape[-2]))
     return dq, dk, dv, dbias, dscale, dsink
 

@@ -46,7 +46,7 @@ class Hypothesis(NamedTuple):
     vague: int = 0
 
 
-def diagnose(run: Run, most: int = 3, seconds: float = 4.0) -> list[Explanation]:
+def diagnose(run: Run, most: int = 3, seconds: float = 3.0) -> list[Explanation]:
     """The hypotheses that explain the failures of a run, those that fit every trial first."""
     deadline = time.monotonic() + seconds
     trials = [t for t in run.result.trials if isinstance(t.found, Answer) and not t.plan.is_empty]
