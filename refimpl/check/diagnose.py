@@ -57,7 +57,7 @@ def diagnose(run: Run, most: int = 3, seconds: float = 3.0) -> list[Explanation]
         certain = any(e.everywhere and e.vague < hypothesis.vague for e, _ in found)
         if certain or time.monotonic() > deadline:
             break
-        where = {i for i, trial in enumerate(failing) if _fits(run, trial, hypothesis)}
+        where = {i for i, t in enumerate(failing) if _fits(run, t, hypothesis, differs=True)}
         if where:
             everywhere = len(where) == len(failing) and all(
                 _fits(run, t, hypothesis) for t in passing
@@ -90,13 +90,14 @@ def _some(trials: list[Trial]) -> list[Trial]:
     return trials[:: max(1, len(trials) // (MOST_TRIALS // 2))][: MOST_TRIALS // 2]
 
 
-def _fits(run: Run, trial: Trial, hypothesis: Hypothesis) -> bool:
+def _fits(run: Run, trial: Trial, hypothesis: Hypothesis, differs: bool = False) -> bool:
+    """Whether the candidate did this; where it ``differs``, from what is right."""
     try:
         with np.errstate(all="ignore"):
             wrong = hypothesis.outputs(trial)
     except Exception:  # a hypothesis need not make sense for every input
         return False
-    if len(wrong) != len(trial.found.outputs):
+    if len(wrong) != len(trial.found.outputs) or differs and not trial.rejects(wrong):
         return False
     for output, reference, bound in zip(trial.found.outputs, wrong, trial.bounds, strict=True):
         if output.shape != reference.shape:

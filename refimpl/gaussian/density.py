@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import logdet_from_cholesky, namespace, solve, solve_triangular
+from numpy.linalg import LinAlgError
+
+from refimpl.backend import eigh, logdet_from_cholesky, namespace, solve, solve_triangular
 from refimpl.core import (
     positive_definite_factor,
     require_finite,
@@ -81,6 +83,20 @@ def gaussian_log_density_textbook(x, mean, cov, /):
     gap = x - mean
     mahalanobis = (gap * solve(cov, gap[..., None])[..., 0]).sum(axis=-1)
     return -0.5 * (x.shape[-1] * _LOG_2PI + logdet_from_cholesky(factor) + mahalanobis)
+
+
+@gaussian_log_density.form("eigenvalue")
+def gaussian_log_density_eigenvalue(x, mean, cov, /):
+    """In the eigenbasis of the covariance, as SciPy does; small eigenvalues lose digits."""
+    require_finite("x", x)
+    require_finite("mean", mean)
+    xp = namespace(x)
+    eigenvalues, basis = eigh(symmetric("cov", cov))
+    if not bool((eigenvalues > 0).all()):
+        raise LinAlgError("cov: matrix is not positive definite: an eigenvalue is not positive")
+    gap = (basis.swapaxes(-1, -2) @ (x - mean)[..., None])[..., 0]
+    mahalanobis = (gap * gap / eigenvalues).sum(axis=-1)
+    return -0.5 * (x.shape[-1] * _LOG_2PI + xp.log(eigenvalues).sum(axis=-1) + mahalanobis)
 
 
 @gaussian_log_density.defvjp

@@ -543,7 +543,10 @@ def nan_where_nothing_is_seen(gradients, arrays, options):
         return gradients
     dq, dk, *rest = gradients
     touched = np.broadcast_to(empty, dq.shape[:-1]).any(axis=-1)[..., None, None]
-    return np.where(empty[..., None], np.nan, dq), np.where(touched, np.nan, dk), *rest
+    dk = np.where(touched, np.nan, dk)
+    if len(arrays) == 3:
+        rest[0] = np.where(touched, np.nan, rest[0])
+    return np.where(empty[..., None], np.nan, dq), dk, *rest
 
 
 _wrong_gradient(nan_where_nothing_is_seen, source="https://github.com/pytorch/pytorch/issues/41508")
