@@ -13,6 +13,14 @@ import numpy as np
 from refimpl.formula import TOPICS, describe_arrays, find, formulas
 
 
+class _Parser(argparse.ArgumentParser):
+    """Exits with 3 on wrong usage: argparse's own 2 would read as a verdict."""
+
+    def error(self, message: str):
+        self.print_usage(sys.stderr)
+        self.exit(3, f"{self.prog}: error: {message}\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
@@ -24,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="refimpl", description="The reference oracle.")
+    parser = _Parser(prog="refimpl", description="The reference oracle.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="all formulas")
@@ -216,6 +224,8 @@ def _options(record, texts: list[str]) -> dict:
 def _peers(chosen) -> int:
     from refimpl.check import peers
 
+    for name in chosen.names:
+        find(name)
     return peers.main(chosen.names, as_json=chosen.json)
 
 

@@ -14,7 +14,7 @@ from refimpl.backend import namespace
 from refimpl.core import empty_weight, weighted_sum
 from refimpl.formula import formula
 
-PLAIN_LIMIT = 2**22
+PLAIN_LIMIT = 2**20
 """Number of logits (over the whole batch) up to which the plain form is taken."""
 
 

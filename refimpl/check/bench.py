@@ -113,8 +113,9 @@ def contest(
         g = cotangents(problem, answer, 0)
         names = positional_names(problem)
         packed = g if len(answer) > 1 else g[0]
-        answer = as_outputs(formula.vjp(packed, *problem.case.arrays, **problem.case.options))
-        answer = answer[: len(names)]
+        case = problem.case
+        gradients_of_plain = formula.vjp(packed, *case.arrays, form="plain", **case.options)
+        answer = as_outputs(gradients_of_plain)[: len(names)]
         entries = list(_our_gradients(problem, packed, len(names)))
     else:
         entries = list(_our_values(problem))

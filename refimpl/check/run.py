@@ -347,6 +347,9 @@ class Run:
 
     def _verdict(self) -> str:
         judged = [t for t in self.result.trials if not t.plan.advisory]
+        if not judged and self.result.left_out:
+            self.result.reason = "there was no time for a single case"
+            return NO_EVIDENCE
         if not judged:
             self.result.reason = "the formula refuses every case with these options"
             return COULD_NOT_RUN

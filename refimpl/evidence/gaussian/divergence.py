@@ -27,7 +27,7 @@ from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_log_density
 from refimpl.gaussian.divergence import gaussian_kl
 
-kl = Evidence(gaussian_kl, sizes={"d": Sizes(1, 1, 12)}, budget=Budget(k=6.0, floor=16.0))
+kl = Evidence(gaussian_kl, sizes={"d": Sizes(1, 1, 12)}, budget=Budget(k=8.0, floor=16.0))
 
 
 # ------------------------------------------------------------------------------------------ regimes
