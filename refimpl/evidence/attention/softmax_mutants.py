@@ -332,16 +332,9 @@ def sink_outside_maximum(q, k, v, /, **options):
     plain = attention_weights(q, k, **options | {"sink": None})
     if sink is None:
         return weighted_sum(plain, v)
-    peak = np.exp(
-        -attention_logsumexp(
-            q, k, **{n: o for n, o in options.items() if n != "empty"} | {"sink": None}
-        )
-    )
-    shifted = plain / (plain.max(axis=-1, keepdims=True, initial=1e-300))
-    total = (
-        shifted.sum(axis=-1, keepdims=True) + np.exp(np.asarray(sink, dtype=float))[..., None, None]
-    )
-    return weighted_sum(shifted / total, v) + 0.0 * peak.sum()
+    shifted = plain / plain.max(axis=-1, keepdims=True, initial=1e-300)
+    extra = np.exp(np.asarray(sink, dtype=float))[..., None, None]
+    return weighted_sum(shifted / (shifted.sum(axis=-1, keepdims=True) + extra), v)
 
 
 @logits_mutant
@@ -413,19 +406,10 @@ def values_last_key_dropped(q, k, v, /, **options):
     """The last key of every row is dropped (ragged tail)"""
     if k.shape[-2] < 2:
         return softmax_attention(q, k, v, **options)
-    mask = np.arange(k.shape[-2]) < k.shape[-2] - 1
-    given = options.get("mask")
-    return softmax_attention(
-        q,
-        k,
-        v,
-        **options
-        | {
-            "mask": (mask if given is None else mask & given)[..., :]
-            if given is not None
-            else mask[None, :]
-        },
-    )
+    mask = np.arange(k.shape[-2])[None, :] < k.shape[-2] - 1
+    if options.get("mask") is not None:
+        mask = mask & options["mask"]
+    return softmax_attention(q, k, v, **options | {"mask": mask})
 
 
 @logsumexp.mutant
