@@ -5,6 +5,7 @@ from __future__ import annotations
 from refimpl.backend import namespace, solve_triangular
 from refimpl.core import positive_definite_factor, symmetric, symmetric_part, whiten
 from refimpl.formula import formula
+from refimpl.gaussian.parametrisation import gram
 
 _SOURCE = "Golub & Van Loan 2013, section 4.2; gradients as in Murray 2016, arXiv:1602.07527"
 
@@ -66,7 +67,7 @@ def _inverse(name, matrix):
     """X^{-1} = (L^{-1})^T L^{-1}: a Gram matrix, so symmetric and positive definite."""
     factor = positive_definite_factor(name, symmetric(name, matrix))
     inverse_factor = _inverse_of_triangular(factor)
-    return symmetric_part(inverse_factor.swapaxes(-1, -2) @ inverse_factor)
+    return gram(inverse_factor.swapaxes(-1, -2))
 
 
 def _inverse_of_triangular(factor):
