@@ -139,14 +139,19 @@ def test_output_has_the_type_of_the_inputs(formula, dtype):
         x.astype(dtype) if a.name in real else x
         for a, x in zip(formula.arguments, case.arrays, strict=True)
     )
+    real_options = {a.name for a in formula.keywords.values() if a.kind == "real"}
+    options = {
+        k: v.astype(dtype) if k in real_options and isinstance(v, np.ndarray) else v
+        for k, v in case.options.items()
+    }
     expected = np.dtype(dtype) if real else np.dtype(float)
     for form in formula.forms:
-        for output in _outputs(formula(*arrays, form=form, **case.options)):
+        for output in _outputs(formula(*arrays, form=form, **options)):
             assert output.dtype == expected
     if formula.differentiable:
-        outputs = _outputs(formula(*arrays, **case.options))
+        outputs = _outputs(formula(*arrays, **options))
         g = tuple(np.ones(y.shape) for y in outputs)
-        gradients = formula.vjp(g if len(g) > 1 else g[0], *arrays, **case.options)
+        gradients = formula.vjp(g if len(g) > 1 else g[0], *arrays, **options)
         names = [n for n in formula.differentiable if n in {a.name for a in formula.arguments}]
         for name, gradient in zip(names, gradients, strict=False):
             assert gradient.dtype == (expected if name in real else np.dtype(float)), name
