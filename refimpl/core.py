@@ -143,3 +143,19 @@ def x_minus_log1p(x):
         # Dividing an array keeps the coefficient exact beyond float64.
         tail = tail * s * s + xp.ones_like(s) / (2 * k + 3)
     return xp.where(xp.abs(x) < 0.25, x * s - 2 * s * s * s * tail, x - xp.log1p(x))
+
+
+def outer(x, y):
+    """x y^T, shape (..., n, m), of vectors (..., n) and (..., m)."""
+    return x[..., :, None] * y[..., None, :]
+
+
+def matvec(matrix, x):
+    """A x, shape (..., n), of a matrix (..., n, m) and a vector (..., m)."""
+    return (matrix @ x[..., None])[..., 0]
+
+
+def inverse_from_cholesky(factor):
+    """(L L^T)^{-1} = L^{-T} L^{-1}, exactly symmetric and positive definite by its form."""
+    root = solve_triangular(factor, namespace(factor).eye(factor.shape[-1], dtype=factor.dtype))
+    return symmetric_part(root.swapaxes(-1, -2) @ root)

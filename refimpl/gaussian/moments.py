@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 
-from refimpl.core import require_finite, semidefinite_factor, symmetric, symmetric_part
+from refimpl.core import (
+    matvec,
+    outer,
+    require_finite,
+    semidefinite_factor,
+    symmetric,
+    symmetric_part,
+)
 from refimpl.formula import formula
 
 _SOURCE = "Mathai & Provost 1992, Quadratic Forms in Random Variables, theorem 3.2b.2"
@@ -56,19 +63,19 @@ def gaussian_second_moment(mean, cov, /):
     >>> refimpl.gaussian_second_moment([1.0, 2.0], [[1.0, 0.0], [0.0, 3.0]]).tolist()
     [[2.0, 2.0], [2.0, 7.0]]
     """
-    mean, cov = _checked(mean, cov)
-    return _outer(mean, mean) + cov
+    mean, cov = checked_moments(mean, cov)
+    return outer(mean, mean) + cov
 
 
 @gaussian_second_moment.defvjp
 def gaussian_second_moment_vjp(g, mean, cov, /):
     """dmean = (G + G^T) mean, dcov = G, made symmetric."""
-    mean, _ = _checked(mean, cov)
+    mean, _ = checked_moments(mean, cov)
     g = symmetric_part(g)
-    return 2 * _times(g, mean), g
+    return 2 * matvec(g, mean), g
 
 
-def _checked(mean, cov):
+def checked_moments(mean, cov):
     """The mean, and a covariance that is one."""
     require_finite("mean", mean)
     cov = symmetric("cov", cov)
@@ -80,14 +87,6 @@ def _symmetric_form(name, matrix):
     """The symmetric part of A, all that x^T A x knows of A."""
     require_finite(name, matrix)
     return symmetric_part(matrix)
-
-
-def _outer(x, y):
-    return x[..., :, None] * y[..., None, :]
-
-
-def _times(matrix, x):
-    return (matrix @ x[..., None])[..., 0]
 
 
 @formula("(d,d),(d),(d,d)->()", source=_SOURCE + "; kexue.fm/archives/8512")
@@ -133,20 +132,20 @@ def gaussian_quadratic_mean(matrix, mean, cov, /):
     >>> float(refimpl.gaussian_quadratic_mean([[1.0, 4.0], [0.0, 1.0]], [1, 2], [[1, 0], [0, 3]]))
     17.0
     """
-    mean, cov = _checked(mean, cov)
+    mean, cov = checked_moments(mean, cov)
     # A large antisymmetric part would cancel in the sum; like this it is gone before.
     form = _symmetric_form("matrix", matrix)
-    return (form * (_outer(mean, mean) + cov)).sum(axis=(-2, -1))
+    return (form * (outer(mean, mean) + cov)).sum(axis=(-2, -1))
 
 
 @gaussian_quadratic_mean.defvjp
 def gaussian_quadratic_mean_vjp(g, matrix, mean, cov, /):
     """dA = S + mean mean^T, dmean = (A + A^T) mean, dcov = (A + A^T)/2."""
-    mean, cov = _checked(mean, cov)
+    mean, cov = checked_moments(mean, cov)
     form = _symmetric_form("matrix", matrix)
     square = g[..., None, None]
-    dmatrix = square * (_outer(mean, mean) + cov)
-    return dmatrix, 2 * g[..., None] * _times(form, mean), square * form
+    dmatrix = square * (outer(mean, mean) + cov)
+    return dmatrix, 2 * g[..., None] * matvec(form, mean), square * form
 
 
 @formula("(d,d),(d,d),(d),(d,d)->()", source=_SOURCE)
@@ -194,10 +193,10 @@ def gaussian_quadratic_covariance(left, right, mean, cov, /):
     >>> float(refimpl.gaussian_quadratic_covariance([[1.0]], [[2.0]], [3.0], [[4.0]]))
     352.0
     """
-    mean, cov = _checked(mean, cov)
+    mean, cov = checked_moments(mean, cov)
     left, right = _symmetric_form("left", left), _symmetric_form("right", right)
     product = cov @ right @ cov
-    bilinear = (_times(left, mean) * _times(cov, _times(right, mean))).sum(axis=-1)
+    bilinear = (matvec(left, mean) * matvec(cov, matvec(right, mean))).sum(axis=-1)
     return 2 * (left * product).sum(axis=(-2, -1)) + 4 * bilinear
 
 
@@ -205,14 +204,14 @@ def gaussian_quadratic_covariance(left, right, mean, cov, /):
 def gaussian_quadratic_covariance_vjp(g, left, right, mean, cov, /):
     """With u = A mean, v = B mean and all products made symmetric: dA = 2 S B S + 4 mean (S v)^T,
     dB = 2 S A S + 4 mean (S u)^T, dmean = 4 (A S v + B S u), dcov = 4 A S B + 4 u v^T."""
-    mean, cov = _checked(mean, cov)
+    mean, cov = checked_moments(mean, cov)
     left, right = _symmetric_form("left", left), _symmetric_form("right", right)
-    u, v = _times(left, mean), _times(right, mean)
-    spread_u, spread_v = _times(cov, u), _times(cov, v)
-    dleft = 2 * cov @ right @ cov + 4 * _outer(mean, spread_v)
-    dright = 2 * cov @ left @ cov + 4 * _outer(mean, spread_u)
-    dmean = 4 * (_times(left, spread_v) + _times(right, spread_u))
-    dcov = 4 * (left @ cov @ right + _outer(u, v))
+    u, v = matvec(left, mean), matvec(right, mean)
+    spread_u, spread_v = matvec(cov, u), matvec(cov, v)
+    dleft = 2 * cov @ right @ cov + 4 * outer(mean, spread_v)
+    dright = 2 * cov @ left @ cov + 4 * outer(mean, spread_u)
+    dmean = 4 * (matvec(left, spread_v) + matvec(right, spread_u))
+    dcov = 4 * (left @ cov @ right + outer(u, v))
     square = g[..., None, None]
     return (
         square * symmetric_part(dleft),
@@ -270,13 +269,13 @@ def gaussian_quadratic_cumulant(matrix, mean, cov, /, *, order):
     >>> float(refimpl.gaussian_quadratic_cumulant([[1.0]], [0.0], [[1.0]], order=3))
     8.0
     """
-    mean, cov = _checked(mean, cov)
+    mean, cov = checked_moments(mean, cov)
     form = _symmetric_form("matrix", matrix)
     constant = _constant(order)
     product = form
     for _ in range(order - 1):
         product = product @ cov @ form
-    weighted = order * _outer(mean, mean) + cov
+    weighted = order * outer(mean, mean) + cov
     return constant * (product * weighted).sum(axis=(-2, -1))
 
 
@@ -292,17 +291,17 @@ def gaussian_quadratic_cumulant_vjp(g, matrix, mean, cov, /, *, order):
     """With w_j = (S A)^j mean and c = 2^{s-1} (s-1)! s: dA = c [S (A S)^{s-1} + sum w_j w_k^T]
     over j + k = s - 1, dcov = c [A (S A)^{s-1} + sum A w_j w_k^T A] over j + k = s - 2,
     dmean = 2 c A w_{s-1}."""
-    mean, cov = _checked(mean, cov)
+    mean, cov = checked_moments(mean, cov)
     form = _symmetric_form("matrix", matrix)
     scale = g * (order * _constant(order))
     product, dual = form, cov
     chain = [mean]
     for _ in range(order - 1):
         product, dual = product @ cov @ form, dual @ form @ cov
-        chain.append(_times(cov, _times(form, chain[-1])))
-    images = [_times(form, w) for w in chain]
-    dmatrix = dual + sum(map(_outer, chain, reversed(chain)))
-    dcov = product + sum(map(_outer, images[:-1], reversed(images[:-1])))
+        chain.append(matvec(cov, matvec(form, chain[-1])))
+    images = [matvec(form, w) for w in chain]
+    dmatrix = dual + sum(map(outer, chain, reversed(chain)))
+    dcov = product + sum(map(outer, images[:-1], reversed(images[:-1])))
     square = scale[..., None, None]
     return (
         square * symmetric_part(dmatrix),
