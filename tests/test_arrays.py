@@ -13,7 +13,7 @@ from refimpl.backend import to_host
 from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
 from refimpl.evidence import Case, evidence
 from refimpl.testing import cases
-from tests.table import each_formula
+from tests.table import each_formula, examples_on
 
 PRECISIONS = ("float16", "float32", "float64")
 
@@ -219,6 +219,7 @@ def _assert_same_there(backend, found, expected):
 
 @each_formula()
 def test_every_backend_gives_the_same(formula, backend):
+    @examples_on(backend)
     @given(cases(formula, largest=4))
     def holds(case):
         moved = case.map(backend.array)
