@@ -9,6 +9,21 @@ from refimpl.backend import cholesky, eigvalsh, finfo, namespace, solve_triangul
 # ------------------------------------------------------------------------------------- softmax
 
 
+def softmax(x, axis: int):
+    """exp(x) / sum exp(x) along an axis; all-0 where every entry is -inf."""
+    xp = namespace(x)
+    peak = xp.max(x, axis=axis, keepdims=True)
+    # exp(-inf - -inf) is NaN: where nothing is left, 0 is the shift and 1 the divisor.
+    exponentials = xp.exp(x - xp.where(peak == -xp.inf, 0, peak))
+    total = exponentials.sum(axis=axis, keepdims=True)
+    return exponentials / xp.where(total == 0, 1, total)
+
+
+def softmax_vjp(g, weights, axis: int):
+    """The gradient in x of <g, softmax(x)>, from the weights."""
+    return weights * (g - (g * weights).sum(axis=axis, keepdims=True))
+
+
 def softmax_terms(scores, keep, sink=None, empty: str = "zero"):
     """Weights, log-sum-exp and the sink's weight of scores (..., n, m), over the last axis.
 
