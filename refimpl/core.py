@@ -116,23 +116,30 @@ def positive_definite_factor(name: str, matrix):
         raise LinAlgError(f"{name}: {error}") from None
 
 
+def factor_where_definite(matrix):
+    """The Cholesky factor, and where there is one (...): any other matrix gets the identity."""
+    xp = namespace(matrix)
+    try:
+        return cholesky(matrix), xp.ones(matrix.shape[:-2], dtype=bool)
+    except LinAlgError:
+        if matrix.ndim > 2:
+            pairs = [factor_where_definite(each) for each in matrix]
+            return tuple(map(xp.stack, zip(*pairs, strict=True)))
+        return xp.eye(matrix.shape[-1], dtype=matrix.dtype), xp.zeros((), dtype=bool)
+
+
 def semidefinite_factor(name: str, matrix):
     """The Cholesky factor, and where there is one (...): a singular matrix gets the identity.
 
     LinAlgError where an eigenvalue is negative by more than rounding.
     """
-    xp = namespace(matrix)
-    try:
-        return cholesky(matrix), xp.ones(matrix.shape[:-2], dtype=bool)
-    except LinAlgError as error:
-        if matrix.ndim > 2:
-            pairs = [semidefinite_factor(name, each) for each in matrix]
-            return tuple(map(xp.stack, zip(*pairs, strict=True)))
-        d = matrix.shape[-1]
+    factor, is_definite = factor_where_definite(matrix)
+    if not bool(is_definite.all()):
         eigenvalues = eigvalsh(matrix)
-        if bool(eigenvalues[0] < -d * finfo(matrix).eps * abs(eigenvalues[-1])):
-            raise LinAlgError(f"{name}: {error}") from None
-        return xp.eye(d, dtype=matrix.dtype), xp.zeros((), dtype=bool)
+        tolerance = matrix.shape[-1] * finfo(matrix).eps * abs(eigenvalues[..., -1])
+        if bool((~is_definite & (eigenvalues[..., 0] < -tolerance)).any()):
+            positive_definite_factor(name, matrix)
+    return factor, is_definite
 
 
 def whiten(left, matrix, right, *, transpose: bool = False):

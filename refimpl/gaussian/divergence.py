@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numpy.linalg import LinAlgError
+
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve_triangular
 from refimpl.core import (
     positive_definite_factor,
@@ -83,24 +85,46 @@ def gaussian_kl(mean_p, cov_p, mean_q, cov_q, /):
     0.44314718056
     """
     xp = namespace(mean_p)
-    delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     factor_p, is_proper = semidefinite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)
     z = solve_triangular(factor_q, delta[..., None])[..., 0]
-    # E = L^{-1} S_p L^{-T} - I: whitening the difference keeps it accurate where p is near q.
-    excess = symmetric_part(whiten(factor_q, cov_p - cov_q, factor_q))
-    is_near = (excess * excess).sum(axis=(-2, -1)) < 0.25
-    # Near q, M comes from E, whose small entries are accurate; else from L_p, whose pivots are.
-    near = _shape_from_excess(xp.where(is_near[..., None, None], excess, 0.0))
-    shape = xp.where(is_near, near, _shape_from_factors(factor_p, factor_q))
+    shape = log_det_divergence(cov_p - cov_q, factor_p, factor_q)
     return xp.where(is_proper, 0.5 * ((z * z).sum(axis=-1) + shape), xp.inf)[()]
 
 
-def _checked(mean_p, cov_p, mean_q, cov_q):
+def checked_pair(mean_p, cov_p, mean_q, cov_q):
     """The difference of the means, and the covariances made exactly symmetric."""
     require_finite("mean_p", mean_p)
     require_finite("mean_q", mean_q)
     return mean_p - mean_q, symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
+
+
+def density_factors(cov_p, cov_q):
+    """Both Cholesky factors, and where both exist (...): where not, one has no density.
+
+    LinAlgError where neither has: then p and q have no overlap that a volume could measure.
+    """
+    factor_p, is_proper_p = semidefinite_factor("cov_p", cov_p)
+    factor_q, is_proper_q = semidefinite_factor("cov_q", cov_q)
+    if not bool((is_proper_p | is_proper_q).all()):
+        raise LinAlgError("cov_p, cov_q: both are singular, so that neither has a density")
+    return factor_p, factor_q, is_proper_p & is_proper_q
+
+
+def log_det_divergence(gap, factor_p, factor_q):
+    """tr(S_q^{-1} S_p) - d - log det(S_q^{-1} S_p) from gap = S_p - S_q and both Cholesky factors.
+
+    Twice the Kullback-Leibler divergence of centred Gaussians: every other divergence here is made
+    of such terms. It is accurate relative to itself, never negative, exactly 0 for a gap of 0.
+    """
+    xp = namespace(gap)
+    # E = L^{-1} S_p L^{-T} - I: whitening the difference keeps it accurate where p is near q.
+    excess = symmetric_part(whiten(factor_q, gap, factor_q))
+    is_near = (excess * excess).sum(axis=(-2, -1)) < 0.25
+    # Near q, M comes from E, whose small entries are accurate; else from L_p, whose pivots are.
+    near = _shape_from_excess(xp.where(is_near[..., None, None], excess, 0.0))
+    return xp.where(is_near, near, _shape_from_factors(factor_p, factor_q))
 
 
 def _shape_from_excess(excess):
@@ -127,7 +151,7 @@ def _shape_from_factors(factor_p, factor_q):
 def gaussian_kl_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """Trace, Mahalanobis distance and determinants, as torch computes them; cancels near p = q."""
     xp = namespace(mean_p)
-    delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     factor_p, is_proper = semidefinite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)
     z = solve_triangular(factor_q, delta[..., None])[..., 0]
@@ -143,7 +167,7 @@ def gaussian_kl_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
     """dmean_p = S_q^{-1} delta = -dmean_q, dcov_p = S_p^{-1} (S_p - S_q) S_q^{-1}/2 (which is
     (S_q^{-1} - S_p^{-1})/2), dcov_q = -S_q^{-1} (S_p - S_q + delta delta^T) S_q^{-1}/2.
     All are exactly 0 at p = q."""
-    delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     factor_p = positive_definite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)
     z = solve_triangular(factor_q, delta[..., None])

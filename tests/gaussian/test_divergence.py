@@ -8,31 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from refimpl.gaussian.divergence import gaussian_kl
-
-ZERO, IDENTITY = np.zeros(2), np.eye(2)
-G1 = ([1.0, 2.0], [[2.0, 1.0], [1.0, 2.0]], [0.0, 0.0], [[1.0, 0.0], [0.0, 4.0]])
-G2 = (
-    [1.0, 0.0, -1.0],
-    [[1.0, 0.5, 0.0], [0.5, 1.25, 0.25], [0.0, 0.25, 0.75]],
-    [0.0, 0.5, 0.5],
-    [[2.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 2.0]],
-)
-G3 = ([0.0], [[1.0]], [1.0], [[4.0]])
-
-
-def _covariance(rng, d, batch=()):
-    factor = rng.standard_normal((*batch, d, d))
-    return factor @ factor.swapaxes(-1, -2) + np.eye(d)
-
-
-def _pair(rng, d, difference):
-    """q, and a p that differs from it by ``difference`` in q's own units, with the changes."""
-    mean, cov = rng.standard_normal(d), _covariance(rng, d)
-    factor = np.linalg.cholesky(cov)
-    change = factor @ _covariance(rng, d) @ factor.T / d
-    shift = factor @ rng.standard_normal(d)
-    p = mean + difference * shift, cov + difference * (change + change.T) / 2
-    return *p, mean, cov
+from tests.gaussian.pairs import G1, G2, G3, IDENTITY, ZERO, covariance, pair_that_differs
 
 
 def _exact(mean_p, cov_p, mean_q, cov_q):
@@ -64,13 +40,13 @@ def test_known_values_to_17_digits(pair, forward, backward, form):
 @pytest.mark.parametrize("d", [1, 3, 8])
 @pytest.mark.parametrize("difference", [1e-2, 1e-4, 1e-8, 1e-12])
 def test_near_equality_keeps_its_digits(d, difference):
-    pair = _pair(np.random.default_rng(d), d, difference)
+    pair = pair_that_differs(np.random.default_rng(d), d, difference)
     exact = _exact(*pair)
     assert abs(gaussian_kl(*pair) - exact) <= 1e-12 * exact
 
 
 def test_the_textbook_form_loses_them():
-    pair = _pair(np.random.default_rng(4), 8, 1e-8)
+    pair = pair_that_differs(np.random.default_rng(4), 8, 1e-8)
     exact = _exact(*pair)
     assert abs(gaussian_kl(*pair, form="textbook") - exact) > 0.1 * exact
 
@@ -78,14 +54,14 @@ def test_the_textbook_form_loses_them():
 @pytest.mark.parametrize("difference", np.linspace(0.05, 1.0, 12))
 def test_the_two_ways_to_the_factor_agree_where_they_meet(difference):
     """The squared norm of E passes 1/4 in this range."""
-    pair = _pair(np.random.default_rng(3), 3, difference)
+    pair = pair_that_differs(np.random.default_rng(3), 3, difference)
     exact = _exact(*pair)
     assert abs(gaussian_kl(*pair) - exact) <= 2e-14 * exact
 
 
 def test_a_batch_may_have_both_near_and_far_members():
     rng = np.random.default_rng(9)
-    pairs = [_pair(rng, 3, difference) for difference in (1e-8, 2.0, 0.0, 1e-3, 50.0)]
+    pairs = [pair_that_differs(rng, 3, difference) for difference in (1e-8, 2.0, 0.0, 1e-3, 50.0)]
     together = gaussian_kl(*(np.stack(arrays) for arrays in zip(*pairs, strict=True)))
     apart = [gaussian_kl(*pair) for pair in pairs]
     np.testing.assert_allclose(together, apart, rtol=1e-13)
@@ -99,7 +75,7 @@ def test_extreme_ratios_of_variance(ratio):
 
 def test_different_units_cost_no_digits():
     rng = np.random.default_rng(2)
-    mean_p, cov_p, mean_q, cov_q = _pair(rng, 3, 1e-6)
+    mean_p, cov_p, mean_q, cov_q = pair_that_differs(rng, 3, 1e-6)
     units = 2.0 ** np.array([-20, 0, 20])
     graded = (mean_p * units, cov_p * np.outer(units, units))
     graded += (mean_q * units, cov_q * np.outer(units, units))
@@ -110,7 +86,7 @@ def test_different_units_cost_no_digits():
 def test_agrees_with_a_monte_carlo_mean_of_scipys_log_ratio():
     rng = np.random.default_rng(5)
     mean_p, mean_q = rng.standard_normal(3), np.zeros(3)
-    cov_p, cov_q = _covariance(rng, 3), _covariance(rng, 3)
+    cov_p, cov_q = covariance(rng, 3), covariance(rng, 3)
     p, q = multivariate_normal(mean_p, cov_p), multivariate_normal(mean_q, cov_q)
     x = p.rvs(200_000, random_state=rng)
     log_ratio = p.logpdf(x) - q.logpdf(x)
@@ -122,9 +98,9 @@ def test_all_four_arguments_broadcast():
     rng = np.random.default_rng(0)
     arrays = (
         rng.standard_normal((5, 1, 1, 3)),
-        _covariance(rng, 3, (4, 1)),
+        covariance(rng, 3, (4, 1)),
         rng.standard_normal((2, 3)),
-        _covariance(rng, 3),
+        covariance(rng, 3),
     )
     value = gaussian_kl(*arrays)
     assert value.shape == (5, 4, 2)
@@ -193,7 +169,7 @@ def test_no_dimension_is_refused():
 @pytest.mark.parametrize("d", [1, 4, 9])
 def test_value_and_gradients_are_exactly_zero_at_equality(d):
     rng = np.random.default_rng(d)
-    mean, cov = rng.standard_normal(d), _covariance(rng, d)
+    mean, cov = rng.standard_normal(d), covariance(rng, d)
     assert gaussian_kl(mean, cov, mean, cov) == 0.0
     for gradient in gaussian_kl.vjp(1.0, mean, cov, mean, cov):
         np.testing.assert_array_equal(gradient, 0.0)
@@ -202,7 +178,7 @@ def test_value_and_gradients_are_exactly_zero_at_equality(d):
 def test_gradients_are_the_textbook_ones():
     rng = np.random.default_rng(6)
     mean_p, mean_q = rng.standard_normal(4), np.zeros(4)
-    cov_p, cov_q = _covariance(rng, 4), _covariance(rng, 4)
+    cov_p, cov_q = covariance(rng, 4), covariance(rng, 4)
     inverse_p, inverse_q = np.linalg.inv(cov_p), np.linalg.inv(cov_q)
     delta = mean_p - mean_q
     expected = (
@@ -218,7 +194,7 @@ def test_gradients_are_the_textbook_ones():
 
 def test_gradients_near_equality_keep_their_digits():
     """There dcov_p = S^{-1} (S_p - S_q) S^{-1}/2 = -dcov_q up to the square of the difference."""
-    mean_p, cov_p, mean_q, cov_q = _pair(np.random.default_rng(7), 4, 1e-9)
+    mean_p, cov_p, mean_q, cov_q = pair_that_differs(np.random.default_rng(7), 4, 1e-9)
     inverse = np.linalg.inv(cov_q)
     expected = inverse @ (cov_p - cov_q) @ inverse / 2
     _, dcov_p, _, dcov_q = gaussian_kl.vjp(1.0, mean_p, cov_p, mean_q, cov_q)
@@ -228,7 +204,7 @@ def test_gradients_near_equality_keep_their_digits():
 
 def test_is_half_the_fisher_information_near_equality():
     """KL(N(m, S) || N(m + e, S + E)) = e^T S^{-1} e/2 + tr(S^{-1} E S^{-1} E)/4 + third order."""
-    mean_p, cov_p, mean_q, cov_q = _pair(np.random.default_rng(8), 5, 1e-6)
+    mean_p, cov_p, mean_q, cov_q = pair_that_differs(np.random.default_rng(8), 5, 1e-6)
     inverse = np.linalg.inv(cov_q)
     shift, change = inverse @ (mean_p - mean_q), inverse @ (cov_p - cov_q)
     expected = (mean_p - mean_q) @ shift / 2 + np.trace(change @ change) / 4
