@@ -55,7 +55,7 @@ def covariance_from_cholesky(scale_tril, /):
     >>> refimpl.covariance_from_cholesky([[2.0, 0.0], [1.0, 3.0]]).tolist()
     [[4.0, 2.0], [2.0, 10.0]]
     """
-    return _gram(_lower_triangular("scale_tril", scale_tril))
+    return gram(_lower_triangular("scale_tril", scale_tril))
 
 
 @covariance_from_cholesky.defvjp
@@ -82,7 +82,7 @@ def _require_dimension(name, x, axis):
         raise ValueError(f"{name}: expected at least one dimension, got shape {x.shape}")
 
 
-def _gram(factor):
+def gram(factor):
     """S S^T, symmetric to the last bit whatever the order of summation."""
     return symmetric_part(factor @ factor.swapaxes(-1, -2))
 
@@ -129,7 +129,7 @@ def covariance_from_factor(factor, /):
     [[1.0, 2.0], [2.0, 4.0]]
     """
     _require_dimension("factor", factor, axis=-2)
-    return _gram(factor)
+    return gram(factor)
 
 
 @covariance_from_factor.defvjp
@@ -294,7 +294,7 @@ def covariance_from_low_rank(variance, factor, /):
     """
     variance = _not_negative("variance", variance)
     require_finite("factor", factor)
-    return _diagonal(variance) + _gram(factor)
+    return _diagonal(variance) + gram(factor)
 
 
 @covariance_from_low_rank.defvjp
