@@ -7,6 +7,7 @@ from numpy.linalg import LinAlgError
 from refimpl.backend import cholesky, eigh, eigvalsh, finfo, namespace, qr, solve_triangular, svd
 from refimpl.core import positive_definite_factor, require_finite, symmetric, symmetric_part
 from refimpl.formula import formula
+from refimpl.gaussian.divergence import checked_pair
 
 _SOURCE = (
     "Dowson & Landau 1982; Olkin & Pukelsheim 1982; Givens & Shortt 1984; kexue.fm/archives/8512"
@@ -349,21 +350,14 @@ def wasserstein_squared(mean_p, cov_p, mean_q, cov_q, /):
 
 
 def _wasserstein_squared(mean_p, cov_p, mean_q, cov_q):
-    delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     return (delta * delta).sum(axis=-1) + _bures_squared(cov_p, cov_q)
-
-
-def _checked(mean_p, cov_p, mean_q, cov_q):
-    """The difference of the means, and the covariances made exactly symmetric."""
-    require_finite("mean_p", mean_p)
-    require_finite("mean_q", mean_q)
-    return mean_p - mean_q, symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
 
 
 @wasserstein_squared.form("square_root")
 def wasserstein_squared_square_root(mean_p, cov_p, mean_q, cov_q, /):
     """With two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
-    delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     return (delta * delta).sum(axis=-1) + bures_squared_square_root(cov_p, cov_q)
 
 
@@ -371,7 +365,7 @@ def wasserstein_squared_square_root(mean_p, cov_p, mean_q, cov_q, /):
 def wasserstein_squared_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
     """dmean_p = 2 delta = -dmean_q, dcov_p = I - A and dcov_q = I - A^{-1} with the matrix A of the
     optimal map."""
-    delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     dmean = 2 * g[..., None] * delta
     dcov_p, dcov_q = (g[..., None, None] * x for x in _bures_gradients(cov_p, cov_q))
     return dmean, dcov_p, -dmean, dcov_q

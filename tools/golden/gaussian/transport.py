@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 
 from tools.golden import golden
-from tools.golden.gaussian.divergence import _G1, _G2, _G3
+from tools.golden.gaussian.pairs import G1, G2, G3
 from tools.golden.gaussian.samples import dense, graded
 
 
@@ -15,7 +15,7 @@ def covariance_pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(1982)
     base, fine = dense(rng, 3, 10.0), graded(rng, 3, 1e12)
     return {
-        **{n: (np.array(g[1]), np.array(g[3])) for n, g in (("g1", _G1), ("g2", _G2), ("g3", _G3))},
+        **{n: (np.array(g[1]), np.array(g[3])) for n, g in (("g1", G1), ("g2", G2), ("g3", G3))},
         "near_equal_1e-8": (near(rng, base, 1e-8), base),
         "near_equal_1e-4": (near(rng, base, 1e-4), base),
         "on_the_seam": (near(rng, base, 1.0), base),
@@ -43,7 +43,7 @@ def with_means() -> dict[str, tuple]:
         step = 1e-8 if "1e-8" in name else 1.0
         mean_p = mean_q + step * np.linalg.cholesky(cov_q) @ rng.standard_normal(len(cov_q))
         cases[name] = (mean_p, cov_p, mean_q, cov_q)
-    cases |= {n: tuple(map(np.array, g)) for n, g in (("g1", _G1), ("g2", _G2), ("g3", _G3))}
+    cases |= {n: tuple(map(np.array, g)) for n, g in (("g1", G1), ("g2", G2), ("g3", G3))}
     cases["one_dimension"] = tuple(map(np.array, ([0.0], [[1.0]], [10.0], [[1.0]])))
     return {name: (arrays, {}) for name, arrays in cases.items()}
 
