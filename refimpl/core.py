@@ -9,6 +9,14 @@ from refimpl.backend import cholesky, eigvalsh, finfo, namespace, solve_triangul
 # ------------------------------------------------------------------------------------- softmax
 
 
+def highest(x):
+    """The maximum along the last axis, which stays with size 1; -inf where there is nothing."""
+    xp = namespace(x)
+    if x.shape[-1] == 0:
+        return xp.full((*x.shape[:-1], 1), -xp.inf, dtype=x.dtype)
+    return xp.max(x, axis=-1, keepdims=True)
+
+
 def softmax(x, axis: int):
     """exp(x) / sum exp(x) along an axis; all-0 where every entry is -inf."""
     xp = namespace(x)

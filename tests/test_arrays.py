@@ -200,6 +200,8 @@ def test_empty_axes(formula):
             for form in formula.forms:
                 outputs = _outputs(formula(*case.arrays, form=form, **case.options))
                 assert all(not np.isnan(y).any() for y in outputs)
+            if not formula.differentiable:
+                continue
             g = tuple(np.ones(y.shape) for y in outputs)
             gradients = formula.vjp(g if len(g) > 1 else g[0], *case.arrays, **case.options)
             assert [x.shape for x in gradients[: len(case.arrays)]] == [
@@ -228,7 +230,7 @@ def test_every_backend_gives_the_same(formula, backend):
             found = _outputs(formula(*moved.arrays, form=form, **moved.options))
             assert all(type(y) is not np.ndarray or backend.name == "numpy" for y in found)
             _assert_close(formula, case, tuple(map(to_host, found)), expected)
-            if form == "plain" or record.vjp is not None:
+            if formula.differentiable and (form == "plain" or record.vjp is not None):
                 g = tuple(np.where(np.isfinite(y), 1.0, 0.0) for y in expected)
                 packed = g if len(g) > 1 else g[0]
                 moved_g = tuple(map(backend.array, g))
