@@ -95,6 +95,20 @@ def require_finite(name: str, x) -> None:
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
+def require_positive(name: str, x) -> None:
+    """ValueError, naming the argument, where x has entries that are not positive and finite."""
+    require_finite(name, x)
+    if not bool((x > 0).all()):
+        raise ValueError(f"{name}: expected positive numbers, got {float(x.min()):.3g}")
+
+
+def require_nonnegative(name: str, x) -> None:
+    """ValueError, naming the argument, where x has entries that are negative or not finite."""
+    require_finite(name, x)
+    if not bool((x >= 0).all()):
+        raise ValueError(f"{name}: expected no negative numbers, got {float(x.min()):.3g}")
+
+
 def symmetric(name: str, matrix):
     """(S + S^T)/2 of (..., d, d); ValueError unless finite, and symmetric up to rounding."""
     xp = namespace(matrix)
@@ -166,3 +180,21 @@ def x_minus_log1p(x):
         # Dividing an array keeps the coefficient exact beyond float64.
         tail = tail * s * s + xp.ones_like(s) / (2 * k + 3)
     return xp.where(xp.abs(x) < 0.25, x * s - 2 * s * s * s * tail, x - xp.log1p(x))
+
+
+def ratio_minus_log(numerator, denominator):
+    """t - 1 - log t of the ratio t of two positive numbers, accurate relative to itself."""
+    xp = namespace(numerator)
+    excess = (numerator - denominator) / denominator
+    # Where the ratio overflows the result does so too, without a difference of infinities.
+    ratio = xp.minimum(numerator / denominator, finfo(excess).max)
+    return xp.where(xp.abs(excess) < 0.25, x_minus_log1p(excess), excess - xp.log(ratio))
+
+
+def expm1_minus(x):
+    """exp(x) - 1 - x, accurate relative to itself also near 0, in every precision."""
+    xp = namespace(x)
+    tail = xp.ones_like(x)
+    for k in reversed(range(3, 19)):
+        tail = 1 + x * tail / k
+    return xp.where(xp.abs(x) < 0.5, x * x * tail / 2, xp.expm1(x) - x)

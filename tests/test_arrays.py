@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.backend import to_host
-from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
+from refimpl.check.budget import Problem, as_outputs, judge, real_names, value_bounds
 from refimpl.evidence import Case, evidence
 from refimpl.testing import cases
 from tests.table import each_formula, examples_on
@@ -139,6 +139,9 @@ def test_output_has_the_type_of_the_inputs(formula, dtype):
         x.astype(dtype) if a.name in real else x
         for a, x in zip(formula.arguments, case.arrays, strict=True)
     )
+    for name in real_names(formula) & case.options.keys():
+        if isinstance(case.options[name], np.ndarray):
+            case = case.with_options(**{name: case.options[name].astype(dtype)})
     expected = np.dtype(dtype) if real else np.dtype(float)
     for form in formula.forms:
         for output in _outputs(formula(*arrays, form=form, **case.options)):

@@ -58,3 +58,13 @@ def ratios(cov_p, cov_q):
     inverse = mpmath.inverse(mpmath.cholesky(mpmath.matrix(cov_q)))
     whitened = inverse * mpmath.matrix(cov_p) * inverse.T
     return mpmath.eigsy((whitened + whitened.T) / 2, eigvals_only=True)
+
+
+def whitened(mean_p, cov_p, mean_q, cov_q):
+    """The eigenvalues of S_q^{-1} S_p, and delta in the coordinates where S_q is the identity and
+    S_p is diagonal."""
+    inverse = mpmath.inverse(mpmath.cholesky(mpmath.matrix(cov_q)))
+    image = inverse * mpmath.matrix(cov_p) * inverse.T
+    eigenvalues, basis = mpmath.eigsy((image + image.T) / 2)
+    delta = mpmath.matrix([a - b for a, b in zip(mean_p, mean_q, strict=True)])
+    return list(eigenvalues), list(basis.T * (inverse * delta))
