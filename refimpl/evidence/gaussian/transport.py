@@ -68,7 +68,7 @@ def each_regime(
     """Register ``sample(rng, shapes) -> cov_p, cov_q`` for formulas of covariances.
 
     Formulas of means get means too, some deviations apart, or with ``far=False`` as near to each
-    other as the covariances are.
+    other as the covariances are; a formula of ``time`` gets one between its ends.
     """
 
     def register(sample):
@@ -77,13 +77,17 @@ def each_regime(
             @functools.wraps(sample)
             def with_means(rng, shape, of=of):
                 cov_p, cov_q = sample(rng, (shape.cov_p, shape.cov_q))
+                options = {}
+                if "time" in of.formula.keywords:
+                    options = {"time": rng.uniform(0.1, 0.8, shape.time)}
                 if "mean_p" not in [a.name for a in of.formula.arguments]:
-                    return Case((cov_p, cov_q))
+                    return Case((cov_p, cov_q), options)
                 mean_q = rng.standard_normal(shape.mean_q)
                 if far:
-                    return Case((mean_q + displacement(rng, cov_q), cov_p, mean_q, cov_q))
+                    return Case((mean_q + displacement(rng, cov_q), cov_p, mean_q, cov_q), options)
                 size = np.abs(cov_p - cov_q).max(axis=(-2, -1))[..., None]
-                return Case((mean_q + size * displacement(rng, cov_q), cov_p, mean_q, cov_q))
+                mean_p = mean_q + size * displacement(rng, cov_q)
+                return Case((mean_p, cov_p, mean_q, cov_q), options)
 
             of.regime(with_means, adversarial=adversarial, advisory=advisory)
         return sample
