@@ -198,3 +198,19 @@ def expm1_minus(x):
     for k in reversed(range(3, 19)):
         tail = 1 + x * tail / k
     return xp.where(xp.abs(x) < 0.5, x * x * tail / 2, xp.expm1(x) - x)
+
+
+def outer(x, y):
+    """x y^T, shape (..., n, m), of vectors (..., n) and (..., m)."""
+    return x[..., :, None] * y[..., None, :]
+
+
+def matvec(matrix, x):
+    """A x, shape (..., n), of a matrix (..., n, m) and a vector (..., m)."""
+    return (matrix @ x[..., None])[..., 0]
+
+
+def inverse_from_cholesky(factor):
+    """(L L^T)^{-1} = L^{-T} L^{-1}, exactly symmetric and positive definite by its form."""
+    root = solve_triangular(factor, namespace(factor).eye(factor.shape[-1], dtype=factor.dtype))
+    return symmetric_part(root.swapaxes(-1, -2) @ root)

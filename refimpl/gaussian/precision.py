@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace, solve_triangular
-from refimpl.core import positive_definite_factor, symmetric, symmetric_part, whiten
+from refimpl.core import (
+    inverse_from_cholesky,
+    positive_definite_factor,
+    symmetric,
+    symmetric_part,
+    whiten,
+)
 from refimpl.formula import formula
-from refimpl.gaussian.parametrisation import gram
 
 _SOURCE = "Golub & Van Loan 2013, section 4.2; gradients as in Murray 2016, arXiv:1602.07527"
 
@@ -64,14 +69,7 @@ def covariance_from_precision_vjp(g, precision, /):
 
 
 def _inverse(name, matrix):
-    """X^{-1} = (L^{-1})^T L^{-1}: a Gram matrix, so symmetric and positive definite."""
-    factor = positive_definite_factor(name, symmetric(name, matrix))
-    inverse_factor = _inverse_of_triangular(factor)
-    return gram(inverse_factor.swapaxes(-1, -2))
-
-
-def _inverse_of_triangular(factor):
-    return solve_triangular(factor, namespace(factor).eye(factor.shape[-1], dtype=factor.dtype))
+    return inverse_from_cholesky(positive_definite_factor(name, symmetric(name, matrix)))
 
 
 def _inverse_gradient(g, inverse):
@@ -231,7 +229,7 @@ def cholesky_from_precision(precision, /):
     xp = namespace(precision)
     reversed_rows = xp.flip(symmetric("precision", precision), axis=(-2, -1))
     upper = xp.flip(positive_definite_factor("precision", reversed_rows), axis=(-2, -1))
-    return _inverse_of_triangular(upper.swapaxes(-1, -2))
+    return solve_triangular(upper.swapaxes(-1, -2), xp.eye(upper.shape[-1], dtype=upper.dtype))
 
 
 @cholesky_from_precision.defvjp
