@@ -9,6 +9,29 @@ from refimpl.backend import cholesky, eigvalsh, finfo, namespace, solve_triangul
 # ------------------------------------------------------------------------------------- softmax
 
 
+def highest(x):
+    """The maximum along the last axis, which stays with size 1; -inf where there is nothing."""
+    xp = namespace(x)
+    if x.shape[-1] == 0:
+        return xp.full((*x.shape[:-1], 1), -xp.inf, dtype=x.dtype)
+    return xp.max(x, axis=-1, keepdims=True)
+
+
+def softmax(x, axis: int):
+    """exp(x) / sum exp(x) along an axis; all-0 where every entry is -inf."""
+    xp = namespace(x)
+    peak = xp.max(x, axis=axis, keepdims=True)
+    # exp(-inf - -inf) is NaN: where nothing is left, 0 is the shift and 1 the divisor.
+    exponentials = xp.exp(x - xp.where(peak == -xp.inf, 0, peak))
+    total = exponentials.sum(axis=axis, keepdims=True)
+    return exponentials / xp.where(total == 0, 1, total)
+
+
+def softmax_vjp(g, weights, axis: int):
+    """The gradient in x of <g, softmax(x)>, from the weights."""
+    return weights * (g - (g * weights).sum(axis=axis, keepdims=True))
+
+
 def softmax_terms(scores, keep, sink=None, empty: str = "zero"):
     """Weights, log-sum-exp and the sink's weight of scores (..., n, m), over the last axis.
 
@@ -70,6 +93,20 @@ def require_finite(name: str, x) -> None:
     """ValueError, naming the argument, where x has NaN or infinite entries."""
     if not bool(namespace(x).isfinite(x).all()):
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+
+
+def require_positive(name: str, x) -> None:
+    """ValueError, naming the argument, where x has entries that are not positive and finite."""
+    require_finite(name, x)
+    if not bool((x > 0).all()):
+        raise ValueError(f"{name}: expected positive numbers, got {float(x.min()):.3g}")
+
+
+def require_nonnegative(name: str, x) -> None:
+    """ValueError, naming the argument, where x has entries that are negative or not finite."""
+    require_finite(name, x)
+    if not bool((x >= 0).all()):
+        raise ValueError(f"{name}: expected no negative numbers, got {float(x.min()):.3g}")
 
 
 def symmetric(name: str, matrix):
@@ -143,6 +180,24 @@ def x_minus_log1p(x):
         # Dividing an array keeps the coefficient exact beyond float64.
         tail = tail * s * s + xp.ones_like(s) / (2 * k + 3)
     return xp.where(xp.abs(x) < 0.25, x * s - 2 * s * s * s * tail, x - xp.log1p(x))
+
+
+def ratio_minus_log(numerator, denominator):
+    """t - 1 - log t of the ratio t of two positive numbers, accurate relative to itself."""
+    xp = namespace(numerator)
+    excess = (numerator - denominator) / denominator
+    # Where the ratio overflows the result does so too, without a difference of infinities.
+    ratio = xp.minimum(numerator / denominator, finfo(excess).max)
+    return xp.where(xp.abs(excess) < 0.25, x_minus_log1p(excess), excess - xp.log(ratio))
+
+
+def expm1_minus(x):
+    """exp(x) - 1 - x, accurate relative to itself also near 0, in every precision."""
+    xp = namespace(x)
+    tail = xp.ones_like(x)
+    for k in reversed(range(3, 19)):
+        tail = 1 + x * tail / k
+    return xp.where(xp.abs(x) < 0.5, x * x * tail / 2, xp.expm1(x) - x)
 
 
 def outer(x, y):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from refimpl.evidence import evidence
 from refimpl.formula import formulas
@@ -22,3 +23,12 @@ def each(kind: str):
     pairs = [(f, entry) for f in FORMULAS for entry in getattr(evidence(f), kind).values()]
     ids = [f"{f.name}-{entry.name}" for f, entry in pairs]
     return pytest.mark.parametrize(("formula", "entry"), pairs, ids=ids)
+
+
+def examples_on(backend) -> settings:
+    """A fifth of the examples on the imitation of CuPy, where every operation is slow.
+
+    What is exact there is so on NumPy: the imitation only refuses what CuPy would.
+    """
+    share = 5 if backend.name == "fake" else 1
+    return settings(max_examples=settings.default.max_examples // share)

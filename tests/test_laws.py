@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from refimpl.evidence import evidence
 from refimpl.testing import BATCHES, broken_claims, cases, wrong_answer
-from tests.table import each
+from tests.table import each, examples_on
 
 
 @each("laws")
 def test_law(formula, entry, backend):
+    @examples_on(backend)
     @given(cases(formula))
     def holds(case):
         note(repr(case))
@@ -43,6 +44,7 @@ def test_law_in_float32(formula, entry):
 def test_closed_form(formula, entry, backend):
     of = evidence(formula)
 
+    @examples_on(backend)
     @given(st.data())
     def holds(data):
         axes = {

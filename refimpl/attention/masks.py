@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+PLAIN_LIMIT = 2**20
+"""Number of query-key pairs (over the whole batch) up to which plain forms are taken."""
+
 _ALIGNMENTS = ("top_left", "bottom_right")
+
+
+def is_large(bound) -> bool:
+    """Whether a call has so many pairs of queries and keys that chunks are better."""
+    size = bound.axes["n"] * bound.axes["m"]
+    for extent in bound.batch:
+        size *= extent
+    return size > PLAIN_LIMIT
 
 
 class Band(NamedTuple):

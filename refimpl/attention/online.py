@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refimpl.attention.masks import Band, band
+from refimpl.attention.masks import Band, band, is_large
 from refimpl.attention.softmax import (
     attention_logsumexp,
     cap_slope,
@@ -14,18 +14,8 @@ from refimpl.backend import namespace
 from refimpl.core import empty_weight, weighted_sum
 from refimpl.formula import formula
 
-PLAIN_LIMIT = 2**20
-"""Number of logits (over the whole batch) up to which the plain form is taken."""
 
-
-def _is_large(bound) -> bool:
-    size = bound.axes["n"] * bound.axes["m"]
-    for extent in bound.batch:
-        size *= extent
-    return size > PLAIN_LIMIT
-
-
-@softmax_attention.form("online", beyond=_is_large)
+@softmax_attention.form("online", beyond=is_large)
 def online_attention(q, k, v, /, *, empty="zero", query_block=128, key_block=512, **options):
     """Running maximum, sum and output over blocks of keys; nothing of size n x m exists."""
     tiles = _Tiles(q, k, query_block, key_block, **options)
@@ -33,7 +23,7 @@ def online_attention(q, k, v, /, *, empty="zero", query_block=128, key_block=512
     return namespace(q).concatenate(blocks, axis=-2)
 
 
-@attention_logsumexp.form("online", beyond=_is_large)
+@attention_logsumexp.form("online", beyond=is_large)
 def online_logsumexp(q, k, /, *, query_block=128, key_block=512, **options):
     """As the online attention, without values."""
     tiles = _Tiles(q, k, query_block, key_block, **options)

@@ -391,11 +391,13 @@ class Run:
 
 
 def _representatives(trials: list[Trial]) -> list[Trial]:
-    """The first two and the last trial of every regime and set of options: others show no more."""
+    """The first two and the last trial of every regime and its options: others show no more."""
     kinds: dict[tuple, list[Trial]] = {}
     for trial in trials:
         options = trial.problem.case.options
-        kind = trial.plan.label.split()[0], *sorted(k for k, v in options.items() if v is not None)
+        given = {k: v for k, v in options.items() if v is not None}
+        values = {k: "" if isinstance(v, np.ndarray) else repr(v) for k, v in given.items()}
+        kind = trial.plan.label.split()[0], *sorted(values.items())
         kinds.setdefault(kind, []).append(trial)
     return [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
 

@@ -15,6 +15,7 @@ Nothing here imports Hypothesis, so laws run on other people's implementations t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
@@ -253,11 +254,16 @@ def evidence(formula: Formula) -> Evidence:
 
     Where the wrong variants fill a file of their own, it is called ``<mirror>_mutants``.
     """
-    if formula.name not in RECORDS and formula.module.startswith("refimpl."):
-        mirror = formula.module.replace("refimpl.", "refimpl.evidence.", 1)
-        importlib.import_module(mirror)
-        if importlib.util.find_spec(f"{mirror}_mutants"):
-            importlib.import_module(f"{mirror}_mutants")
+    if formula.module.startswith("refimpl."):
+        _load_mirror(formula.module.replace("refimpl.", "refimpl.evidence.", 1))
     if formula.name not in RECORDS:
         raise LookupError(f"{formula.name}: no evidence is registered")
     return RECORDS[formula.name]
+
+
+@functools.cache
+def _load_mirror(mirror: str) -> None:
+    """Import a mirror and its mutants; another mirror may have imported the first half of it."""
+    for name in (mirror, f"{mirror}_mutants"):
+        if importlib.util.find_spec(name):
+            importlib.import_module(name)

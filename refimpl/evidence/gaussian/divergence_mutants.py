@@ -8,8 +8,13 @@ from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve, so
 from refimpl.evidence.gaussian.density_mutants import (
     off_diagonal_doubled,
 )
-from refimpl.evidence.gaussian.divergence import kl
-from refimpl.gaussian.divergence import gaussian_kl
+from refimpl.evidence.gaussian.divergence import cross_entropy, jeffreys, kl
+from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
+from refimpl.gaussian.divergence import (
+    gaussian_cross_entropy,
+    gaussian_kl,
+    jeffreys_divergence,
+)
 
 # ------------------------------------------------------------------------------------------ mutants
 
@@ -273,3 +278,91 @@ def gradient_swapped(g, mean_p, cov_p, mean_q, cov_q, /):
     """the gradients in p and in q are exchanged"""
     dmean_p, dcov_p, dmean_q, dcov_q = gaussian_kl.vjp(g, mean_p, cov_p, mean_q, cov_q)
     return dmean_q, dcov_q, dmean_p, dcov_p
+
+
+# ----------------------------------------------------------------------------------------- Jeffreys
+
+register_arguments(jeffreys)
+register_gradients(jeffreys)
+
+
+@jeffreys.mutant
+def mean_of_both_directions(mean_p, cov_p, mean_q, cov_q, /):
+    """the mean of both directions in place of their sum"""
+    return jeffreys_divergence(mean_p, cov_p, mean_q, cov_q) / 2
+
+
+@jeffreys.mutant
+def one_direction_twice(mean_p, cov_p, mean_q, cov_q, /):
+    """KL(p || q) twice, without the other direction"""
+    return 2 * _kl(*_terms(mean_p, cov_p, mean_q, cov_q))
+
+
+@jeffreys.mutant
+def one_direction(mean_p, cov_p, mean_q, cov_q, /):
+    """KL(p || q) alone, without the other direction"""
+    return _kl(*_terms(mean_p, cov_p, mean_q, cov_q))
+
+
+@jeffreys.mutant
+def dimension_not_subtracted(mean_p, cov_p, mean_q, cov_q, /):
+    """the dimension is not subtracted from the traces"""
+    return jeffreys_divergence(mean_p, cov_p, mean_q, cov_q) + mean_p.shape[-1]
+
+
+@jeffreys.mutant
+def mean_term_with_the_middle(mean_p, cov_p, mean_q, cov_q, /):
+    """the mean term has 2 (mean covariance)^{-1} in place of the sum of the inverses"""
+    centred = jeffreys_divergence(mean_p, cov_p, mean_p, cov_q)
+    mahalanobis, *_ = _terms(mean_p, cov_p, mean_q, (cov_p + cov_q) / 2)
+    return centred + mahalanobis
+
+
+# ------------------------------------------------------------------------------------ cross-entropy
+
+register_arguments(cross_entropy, symmetric=False)
+register_gradients(cross_entropy)
+
+
+@cross_entropy.mutant
+def divergence_itself(mean_p, cov_p, mean_q, cov_q, /):
+    """the divergence, from which the entropy of p is subtracted"""
+    return _kl(*_terms(mean_p, cov_p, mean_q, cov_q))
+
+
+@cross_entropy.mutant
+def two_pi_missing(mean_p, cov_p, mean_q, cov_q, /):
+    """the constant d/2 log 2 pi is missing"""
+    constant = mean_p.shape[-1] * math.log(2 * math.pi) / 2
+    return gaussian_cross_entropy(mean_p, cov_p, mean_q, cov_q) - constant
+
+
+@cross_entropy.mutant
+def determinant_of_p(mean_p, cov_p, mean_q, cov_q, /):
+    """the log-determinant is that of p"""
+    value = gaussian_cross_entropy(mean_p, cov_p, mean_q, cov_q)
+    return value + (_logdet(cov_p) - _logdet(cov_q)) / 2
+
+
+@cross_entropy.mutant
+def trace_missing(mean_p, cov_p, mean_q, cov_q, /):
+    """the covariance of p is left out: minus log q at its mean"""
+    return gaussian_cross_entropy(mean_p, 0 * cov_p, mean_q, cov_q)
+
+
+@cross_entropy.mutant
+def negative(mean_p, cov_p, mean_q, cov_q, /):
+    """the sign is reversed: the mean of log q"""
+    return -gaussian_cross_entropy(mean_p, cov_p, mean_q, cov_q)
+
+
+@cross_entropy.mutant
+def cross_entropy_in_bits(mean_p, cov_p, mean_q, cov_q, /):
+    """the result is in bits, not nats"""
+    return gaussian_cross_entropy(mean_p, cov_p, mean_q, cov_q) / math.log(2)
+
+
+@cross_entropy.mutant(gradient=True)
+def gradient_of_the_divergence(g, mean_p, cov_p, mean_q, cov_q, /):
+    """the gradient in cov_p is that of the divergence, which has -S_p^{-1}/2 more"""
+    return gaussian_kl.vjp(g, mean_p, cov_p, mean_q, cov_q)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
@@ -164,13 +166,25 @@ def in_order(smaller, larger, scale):
     return Claim(namespace(larger).maximum(smaller, larger), larger, scale)
 
 
-def register(of: Evidence, *, far: bool = True) -> None:
-    """The inputs above; those far apart only for what is not saturated there."""
+def register(of: Evidence, *, far: bool = True, options=None) -> None:
+    """The inputs above; those far apart only for what is not saturated there.
+
+    ``options(rng, shape)`` are the keywords that go with them.
+    """
+
+    def add(sample, **kind):
+        @functools.wraps(sample)
+        def with_options(rng, shape):
+            case = sample(rng, shape)
+            return case.with_options(**(options(rng, shape) if options else {}))
+
+        of.regime(with_options, **kind)
+
     for sample in (generic, diagonal, same_covariance):
-        of.regime(sample)
-    of.regime(graded, adversarial=True)
+        add(sample)
+    add(graded, adversarial=True)
     if far:
-        of.regime(far_apart, adversarial=True)
+        add(far_apart, adversarial=True)
     # Honest public code cancels there.
-    of.regime(near_equal, adversarial=True, advisory=True)
-    of.regime(identical, adversarial=True, advisory=True)
+    add(near_equal, adversarial=True, advisory=True)
+    add(identical, adversarial=True, advisory=True)

@@ -51,7 +51,7 @@ def _arrays(n, m, d, v=None, seed=0, size=1.0):
     )
 
 
-def _fixture(values: bool):
+def fixture(values: bool = True):
     """The deterministic fixture of the specification: sines and cosines."""
     t = 4.0 * np.arange(8)[:, None] + np.arange(4)
     q, k, v = np.sin(t + 1), np.cos(0.7 * t + 0.3), np.sin(0.5 * t + 2)
@@ -68,11 +68,11 @@ def _cases(values: bool):
         bias[3] = -np.inf
         small = _arrays(3, 4, 2, width, seed=4)
         return {
-            "fixture": (_fixture(values), {}),
-            "fixture causal": (_fixture(values), {"causal": "top_left"}),
-            "fixture window": (_fixture(values), {"causal": "top_left", "window": (2, 0)}),
-            "fixture softcap": (_fixture(values), {"softcap": 1.5}),
-            "fixture sink": (_fixture(values), {"sink": np.array(0.25)}),
+            "fixture": (fixture(values), {}),
+            "fixture causal": (fixture(values), {"causal": "top_left"}),
+            "fixture window": (fixture(values), {"causal": "top_left", "window": (2, 0)}),
+            "fixture softcap": (fixture(values), {"softcap": 1.5}),
+            "fixture sink": (fixture(values), {"sink": np.array(0.25)}),
             "bottom right": (_arrays(2, 5, 3, width, seed=2), {"causal": "bottom_right"}),
             "more queries than keys": (_arrays(5, 2, 3, width, seed=3), {"causal": "bottom_right"}),
             "mask, bias and empty rows": (

@@ -7,22 +7,22 @@ import numpy as np
 
 from tools.golden.gaussian.samples import dense, graded
 
-_G1 = ([1.0, 2.0], [[2.0, 1.0], [1.0, 2.0]], [0.0, 0.0], [[1.0, 0.0], [0.0, 4.0]])
-_G2 = (
+G1 = ([1.0, 2.0], [[2.0, 1.0], [1.0, 2.0]], [0.0, 0.0], [[1.0, 0.0], [0.0, 4.0]])
+G2 = (
     [1.0, 0.0, -1.0],
     [[1.0, 0.5, 0.0], [0.5, 1.25, 0.25], [0.0, 0.25, 0.75]],
     [0.0, 0.5, 0.5],
     [[2.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 2.0]],
 )
-_G3 = ([0.0], [[1.0]], [1.0], [[4.0]])
+G3 = ([0.0], [[1.0]], [1.0], [[4.0]])
 
 
 def pairs():
     cases = {}
-    for name, (mean_p, cov_p, mean_q, cov_q) in {"g1": _G1, "g2": _G2, "g3": _G3}.items():
+    for name, (mean_p, cov_p, mean_q, cov_q) in {"g1": G1, "g2": G2, "g3": G3}.items():
         cases[name] = (mean_p, cov_p, mean_q, cov_q)
         cases[name + "_reversed"] = (mean_q, cov_q, mean_p, cov_p)
-    cases["same_covariance"] = (_G1[0], _G1[3], _G1[2], _G1[3])
+    cases["same_covariance"] = (G1[0], G1[3], G1[2], G1[3])
     rng = np.random.default_rng(8512)
     cov = dense(rng, 4, 10.0)
     cases["near_equal_1e-8"] = _near(rng, cov, 1e-8)
@@ -58,3 +58,13 @@ def ratios(cov_p, cov_q):
     inverse = mpmath.inverse(mpmath.cholesky(mpmath.matrix(cov_q)))
     whitened = inverse * mpmath.matrix(cov_p) * inverse.T
     return mpmath.eigsy((whitened + whitened.T) / 2, eigvals_only=True)
+
+
+def whitened(mean_p, cov_p, mean_q, cov_q):
+    """The eigenvalues of S_q^{-1} S_p, and delta in the coordinates where S_q is the identity and
+    S_p is diagonal."""
+    inverse = mpmath.inverse(mpmath.cholesky(mpmath.matrix(cov_q)))
+    image = inverse * mpmath.matrix(cov_p) * inverse.T
+    eigenvalues, basis = mpmath.eigsy((image + image.T) / 2)
+    delta = mpmath.matrix([a - b for a, b in zip(mean_p, mean_q, strict=True)])
+    return list(eigenvalues), list(basis.T * (inverse * delta))

@@ -1,0 +1,162 @@
+"""Wrong variants of the divergences of any order."""
+
+from __future__ import annotations
+
+import math
+
+from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
+from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
+from refimpl.evidence.gaussian.renyi import chi_squared, renyi
+from refimpl.gaussian.divergence import gaussian_kl
+from refimpl.gaussian.renyi import chi_squared_divergence, renyi_divergence
+
+for of in (renyi, chi_squared):
+    register_arguments(of, symmetric=False)
+    register_gradients(of)
+
+
+def _terms(mean_p, cov_p, mean_q, cov_q, order):
+    """delta^T S_*^{-1} delta, and the log-determinants of S_*, S_p and S_q."""
+    a = order[..., None, None]
+    delta = mean_p - mean_q
+    mixed = a * cov_q + (1 - a) * cov_p
+    mahalanobis = (delta * solve(mixed, delta[..., None])[..., 0]).sum(axis=-1)
+    return mahalanobis, *(logdet_from_cholesky(cholesky(x)) for x in (mixed, cov_p, cov_q))
+
+
+def _renyi(mahalanobis, log_ratio, order):
+    return order / 2 * mahalanobis - log_ratio / (2 * (order - 1))
+
+
+@renyi.mutant
+def weights_swapped(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """S_* mixes the covariances with a on S_p and 1 - a on S_q"""
+    mahalanobis, mixed, *_ = _terms(mean_p, cov_p, mean_q, cov_q, 1 - order)
+    _, _, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    return _renyi(mahalanobis, mixed - (1 - order) * of_p - order * of_q, order)
+
+
+@renyi.mutant
+def determinants_swapped(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the log-determinants of p and q are exchanged"""
+    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    return _renyi(mahalanobis, mixed - (1 - order) * of_q - order * of_p, order)
+
+
+@renyi.mutant
+def order_of_q(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the order is the exponent of q: D_{1-a} below order 1"""
+    below = namespace(order).where(order < 1, 1 - order, order)
+    return renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=below)
+
+
+@renyi.mutant
+def not_divided_by_one_minus_the_order(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """-log c_a, without the division by 1 - a"""
+    return abs(1 - order) * renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=order)
+
+
+@renyi.mutant
+def divided_by_the_order(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """divided by a (1 - a) in place of 1 - a, as Amari's family is"""
+    return renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=order) / order
+
+
+@renyi.mutant
+def mean_term_without_the_order(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the mean term lacks its factor a"""
+    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    log_ratio = mixed - (1 - order) * of_p - order * of_q
+    return _renyi(mahalanobis / order, log_ratio, order)
+
+
+@renyi.mutant
+def mean_term_of_the_exponent(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the mean term has a (1 - a)/2 in place of a/2"""
+    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    log_ratio = mixed - (1 - order) * of_p - order * of_q
+    return _renyi(abs(1 - order) * mahalanobis, log_ratio, order)
+
+
+@renyi.mutant
+def log_determinants_doubled(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the log-determinants lack their factor 1/2"""
+    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    return _renyi(mahalanobis, 2 * (mixed - (1 - order) * of_p - order * of_q), order)
+
+
+@renyi.mutant
+def log_determinants_sign(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the log-determinants have the wrong sign"""
+    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    return _renyi(mahalanobis, (1 - order) * of_p + order * of_q - mixed, order)
+
+
+@renyi.mutant
+def order_ignored(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the order is ignored: Kullback-Leibler"""
+    return gaussian_kl(mean_p, cov_p, mean_q, cov_q)
+
+
+@renyi.mutant
+def bits(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the result is in bits, not nats"""
+    return renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=order) / math.log(2)
+
+
+@renyi.mutant(gradient=True)
+def gradient_of_the_exponent(g, mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the gradients are those of (1 - a) D_a"""
+    *others, dorder = renyi_divergence.vjp(g, mean_p, cov_p, mean_q, cov_q, order=order)
+    scale = 1 - order
+    shaped = (scale[..., None], scale[..., None, None]) * 2
+    return *(s * x for s, x in zip(shaped, others, strict=True)), dorder
+
+
+# -------------------------------------------------------------------------------------- chi-squared
+
+
+@chi_squared.mutant
+def one_not_subtracted(mean_p, cov_p, mean_q, cov_q, /):
+    """the integral of p^2/q, from which 1 is not subtracted"""
+    return 1 + chi_squared_divergence(mean_p, cov_p, mean_q, cov_q)
+
+
+@chi_squared.mutant
+def logarithm(mean_p, cov_p, mean_q, cov_q, /):
+    """the logarithm of one more: the Renyi divergence of order 2"""
+    return namespace(mean_p).log1p(chi_squared_divergence(mean_p, cov_p, mean_q, cov_q))
+
+
+@chi_squared.mutant
+def halved(mean_p, cov_p, mean_q, cov_q, /):
+    """half of the divergence, as in the families of Amari and of Cressie and Read"""
+    return chi_squared_divergence(mean_p, cov_p, mean_q, cov_q) / 2
+
+
+@chi_squared.mutant
+def first_order(mean_p, cov_p, mean_q, cov_q, /):
+    """the exponential of KL in place of that of the Renyi divergence of order 2"""
+    return namespace(mean_p).expm1(gaussian_kl(mean_p, cov_p, mean_q, cov_q))
+
+
+@chi_squared.mutant
+def mean_term_halved(mean_p, cov_p, mean_q, cov_q, /):
+    """the exponent has the factor 1/2 of a log density on its mean term"""
+    two = 2 * namespace(mean_p).ones_like(mean_p[..., 0])
+    mahalanobis, *_ = _terms(mean_p, cov_p, mean_q, cov_q, two)
+    value = chi_squared_divergence(mean_p, cov_p, mean_q, cov_q)
+    return (1 + value) * namespace(mean_p).exp(-mahalanobis / 2) - 1
+
+
+@chi_squared.mutant(gradient=True)
+def gradient_of_the_logarithm(g, mean_p, cov_p, mean_q, cov_q, /):
+    """the gradients are those of D_2, without the factor 1 + chi^2"""
+    return renyi_divergence.vjp(g, mean_p, cov_p, mean_q, cov_q, order=2.0)
+
+
+@chi_squared.mutant(gradient=True)
+def gradient_with_chi_squared(g, mean_p, cov_p, mean_q, cov_q, /):
+    """the factor of the gradients is chi^2 instead of 1 + chi^2"""
+    scale = g * chi_squared_divergence(mean_p, cov_p, mean_q, cov_q)
+    return renyi_divergence.vjp(scale, mean_p, cov_p, mean_q, cov_q, order=2.0)
