@@ -19,8 +19,11 @@ def _extended(case: Case) -> Case:
 
 
 def _direction(rng, x, is_matrix, kind):
-    """A random direction of each entry's size; matrices stay symmetric positive definite."""
+    """A random direction of each entry's size; matrices stay symmetric, or triangular."""
     known = np.where(np.isfinite(x), x, 0.0).astype(np.longdouble)
+    if is_matrix and not np.array_equal(known, known.swapaxes(-1, -2)):
+        # No entry of a triangular factor leaves its triangle.
+        return rng.standard_normal(x.shape).astype(np.longdouble) * known / 8
     if is_matrix:
         change = rng.standard_normal(x.shape).astype(np.longdouble) / 8
         return change @ known + known @ change.swapaxes(-1, -2)
