@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from refimpl.backend import argsort, eigh, finfo, namespace, solve_triangular, svd
-from refimpl.core import positive_definite_factor, require_finite, symmetric, symmetric_part
+from refimpl.core import matvec, outer, positive_definite_factor, symmetric, symmetric_part
 from refimpl.formula import formula
+from refimpl.gaussian.divergence import checked_pair
 from refimpl.gaussian.transport import covariance_factor
 
 _SOURCE = "Knott & Smith 1984; Olkin & Pukelsheim 1982; kexue.fm/archives/8512"
@@ -70,21 +71,14 @@ def transport_map(mean_p, cov_p, mean_q, cov_q, /):
     >>> float(matrix[0, 0]), float(offset[0])
     (2.0, -2.0)
     """
-    cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    _, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     order = descending(cov_p, cov_q)
     cov_p, cov_q = reordered(order, cov_p), reordered(order, cov_q)
     factor_p = positive_definite_factor("cov_p", cov_p)
     matrix, move = _matrix_and_move(factor_p, covariance_factor("cov_q", cov_q), cov_p, cov_q)
     matrix, move = (reordered(order.swapaxes(-1, -2), x) for x in (matrix, move))
     # Near equality b is itself a difference.
-    return matrix, (mean_q - mean_p) - (move @ mean_p[..., None])[..., 0]
-
-
-def _checked(mean_p, cov_p, mean_q, cov_q):
-    """The covariances made exactly symmetric."""
-    require_finite("mean_p", mean_p)
-    require_finite("mean_q", mean_q)
-    return symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
+    return matrix, (mean_q - mean_p) - matvec(move, mean_p)
 
 
 def descending(cov_p, cov_q):
@@ -134,12 +128,12 @@ def _matrix_and_move(factor_p, factor_q, cov_p, cov_q):
 @transport_map.form("square_root")
 def transport_map_square_root(mean_p, cov_p, mean_q, cov_q, /):
     """With three matrix roots, as it is written; loses digits of small directions."""
-    cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    _, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     positive_definite_factor("cov_p", cov_p)
     covariance_factor("cov_q", cov_q)
     root, inverse = _power(cov_p, 0.5), _power(cov_p, -0.5)
     matrix = inverse @ _power(symmetric_part(root @ cov_q @ root), 0.5) @ inverse
-    return matrix, mean_q - (matrix @ mean_p[..., None])[..., 0]
+    return matrix, mean_q - matvec(matrix, mean_p)
 
 
 def _power(cov, exponent):
@@ -155,19 +149,19 @@ def transport_map_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
     A S_p A = S_q gives a^T dA a = a^T (dS_q - A dS_p A) a / (m_i + m_j) entry by entry, so that
     dcov_q = a Y a^T and dcov_p = -b Y b^T for Y = a^{-1} G a^{-T} / (m_i + m_j)."""
     g_matrix, g_offset = g
-    cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q)
+    _, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     order = descending(cov_p, cov_q)
     cov_p, cov_q = reordered(order, cov_p), reordered(order, cov_q)
     factor_p = positive_definite_factor("cov_p", cov_p)
     factor_q = positive_definite_factor("cov_q", cov_q)
     w, m, v = aligned(factor_p, factor_q)
-    total = symmetric_part(g_matrix - g_offset[..., :, None] * mean_p[..., None, :])
+    total = symmetric_part(g_matrix - outer(g_offset, mean_p))
     inverse = solve_triangular(factor_p, w, transpose=True)
     y = inverse.swapaxes(-1, -2) @ reordered(order, total) @ inverse
     y = y / (m[..., :, None] + m[..., None, :])
     matrix, _ = _matrix_and_move(factor_p, factor_q, cov_p, cov_q)
     back = order.swapaxes(-1, -2)
-    dmean_p = -(reordered(back, matrix) @ g_offset[..., None])[..., 0]
+    dmean_p = -matvec(reordered(back, matrix), g_offset)
     dcov_p, dcov_q = -_congruent(factor_q @ v, y), _congruent(factor_p @ w, y)
     return dmean_p, reordered(back, dcov_p), g_offset, reordered(back, dcov_q)
 
@@ -232,7 +226,11 @@ def optimal_cross_covariance(cov_p, cov_q, /):
     >>> cross.tolist()
     [[2.0, 0.0], [0.0, 3.0]]
     """
-    cov_p, cov_q = symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
+    return cross_covariance(symmetric("cov_p", cov_p), symmetric("cov_q", cov_q))
+
+
+def cross_covariance(cov_p, cov_q):
+    """The formula, of exactly symmetric covariances."""
     order = descending(cov_p, cov_q)
     factor_p = covariance_factor("cov_p", reordered(order, cov_p))
     factor_q = covariance_factor("cov_q", reordered(order, cov_q))

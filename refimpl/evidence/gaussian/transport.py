@@ -62,13 +62,20 @@ def _largest_square(factor_p, factor_q):
 # ------------------------------------------------------------------------------------------ regimes
 
 
+KEYWORDS = {
+    "time": lambda rng, shape: rng.uniform(0.1, 0.8, shape),
+    "regularisation": lambda rng, shape: 2.0 ** rng.uniform(-2, 4, shape),
+}
+"""Samplers of the parameters that formulas of two Gaussians have."""
+
+
 def each_regime(
     *records: Evidence, adversarial: bool = False, advisory: bool = False, far: bool = True
 ):
     """Register ``sample(rng, shapes) -> cov_p, cov_q`` for formulas of covariances.
 
     Formulas of means get means too, some deviations apart, or with ``far=False`` as near to each
-    other as the covariances are; a formula of ``time`` gets one between its ends.
+    other as the covariances are; parameters are drawn from KEYWORDS.
     """
 
     def register(sample):
@@ -77,9 +84,9 @@ def each_regime(
             @functools.wraps(sample)
             def with_means(rng, shape, of=of):
                 cov_p, cov_q = sample(rng, (shape.cov_p, shape.cov_q))
-                options = {}
-                if "time" in of.formula.keywords:
-                    options = {"time": rng.uniform(0.1, 0.8, shape.time)}
+                options = {
+                    name: KEYWORDS[name](rng, getattr(shape, name)) for name in of.formula.keywords
+                }
                 if "mean_p" not in [a.name for a in of.formula.arguments]:
                     return Case((cov_p, cov_q), options)
                 mean_q = rng.standard_normal(shape.mean_q)

@@ -1,0 +1,359 @@
+"""Wrong variants of the Bures geometry: neighbouring geometries, and slips in this one."""
+
+from __future__ import annotations
+
+from refimpl.backend import eigh, namespace, solve
+from refimpl.core import symmetric_part
+from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
+from refimpl.evidence.gaussian.geodesic import exp, log, metric, way
+from refimpl.evidence.gaussian.optimal_map_mutants import matrix_of_map, power
+from refimpl.gaussian.geodesic import (
+    bures_exp,
+    bures_log,
+    bures_metric,
+    displacement_interpolation,
+)
+
+
+def _eye(like):
+    return namespace(like).eye(like.shape[-1], dtype=like.dtype)
+
+
+# ---------------------------------------------------------------------------------------- geodesics
+
+
+def _mean(mean_p, mean_q, time):
+    return (1 - time[..., None]) * mean_p + time[..., None] * mean_q
+
+
+def _path(name, statement, cov, mean=_mean):
+    """Register a path of covariances, cov(cov_p, cov_q, t), beside one of means."""
+
+    def body(mean_p, cov_p, mean_q, cov_q, /, *, time):
+        return mean(mean_p, mean_q, time), cov(cov_p, cov_q, time[..., None, None])
+
+    body.__name__, body.__doc__ = name, statement
+    way.mutant(body)
+
+
+def _true(cov_p, cov_q, t):
+    step = (1 - t) * _eye(cov_p) + t * matrix_of_map(cov_p, cov_q)
+    return step @ cov_p @ step
+
+
+def _powers(cov_p, cov_q, t):
+    root = (1 - t) * power(cov_p, 0.5) + t * power(cov_q, 0.5)
+    return root @ root
+
+
+def _geometric(cov_p, cov_q, t):
+    values_p, basis_p = eigh(cov_p)
+    root, inverse = power(cov_p, 0.5), power(cov_p, -0.5)
+    values, basis = eigh(symmetric_part(inverse @ cov_q @ inverse))
+    xp = namespace(values)
+    middle = (basis * xp.maximum(values, 1e-30)[..., None, :] ** t) @ basis.swapaxes(-1, -2)
+    return root @ middle @ root
+
+
+def _without_cross(cov_p, cov_q, t):
+    return (1 - t) ** 2 * cov_p + t * t * cov_q
+
+
+_path(
+    "linear",
+    "the covariances move linearly, as those of a mixture with equal means",
+    lambda cov_p, cov_q, t: (1 - t) * cov_p + t * cov_q,
+)
+_path("roots", "the square roots of the covariances move linearly, as if they commuted", _powers)
+_path("affine_invariant", "the way is the geodesic of the affine-invariant geometry", _geometric)
+_path("independent", "x and y are independent: the cross-covariance is missing", _without_cross)
+_path(
+    "map_only",
+    "M is I + t A instead of (1 - t) I + t A",
+    lambda cov_p, cov_q, t: (
+        _true(cov_p, cov_q, t)
+        + (2 - t) * t * cov_p
+        + t * t * symmetric_part(cov_p @ matrix_of_map(cov_p, cov_q)) * 2
+    ),
+)
+_path("backwards", "time runs from q to p", lambda p, q, t: _true(p, q, 1 - t))
+_path(
+    "one_sided",
+    "the map acts on one side only: M S_p",
+    lambda p, q, t: symmetric_part(((1 - t) * _eye(p) + t * matrix_of_map(p, q)) @ p),
+)
+_path("mean_backwards", "the mean moves from q to p", _true, lambda p, q, t: _mean(q, p, t))
+_path("mean_fixed", "the mean stays at p", _true, lambda p, q, t: p + 0 * _mean(p, q, t))
+
+
+@way.mutant(gradient=True)
+def way_gradient_without_cross_term(g, mean_p, cov_p, mean_q, cov_q, /, *, time):
+    """the gradients in the covariances ignore the cross-covariance"""
+    found = displacement_interpolation.vjp(g, mean_p, cov_p, mean_q, cov_q, time=time)
+    t, g_cov = time[..., None, None], symmetric_part(g[1])
+    return found[0], (1 - t) ** 2 * g_cov, found[2], t * t * g_cov, found[4]
+
+
+@way.mutant(gradient=True)
+def way_gradient_swapped(g, mean_p, cov_p, mean_q, cov_q, /, *, time):
+    """the gradients have the weights of the other end"""
+    found = displacement_interpolation.vjp(g, mean_q, cov_q, mean_p, cov_p, time=time)
+    return found[2], found[3], found[0], found[1], found[4]
+
+
+@way.mutant(gradient=True)
+def way_gradient_off_diagonal_doubled(g, mean_p, cov_p, mean_q, cov_q, /, *, time):
+    """the gradients in the covariances count each off-diagonal entry twice"""
+    found = displacement_interpolation.vjp(g, mean_p, cov_p, mean_q, cov_q, time=time)
+    dcov_p, dcov_q = off_diagonal_doubled(found[1]), off_diagonal_doubled(found[3])
+    return found[0], dcov_p, found[2], dcov_q, found[4]
+
+
+# ------------------------------------------------------------------------------------------- metric
+
+
+def _solved(cov, tangent, weight):
+    """The tangent over weight(l_i, l_j) in the eigenbasis of the covariance."""
+    values, basis = eigh(cov)
+    values = namespace(values).maximum(values, 1e-30)
+    turned = basis.swapaxes(-1, -2) @ tangent @ basis
+    solved = turned / weight(values[..., :, None], values[..., None, :])
+    return basis @ solved @ basis.swapaxes(-1, -2)
+
+
+def _sum(a, b):
+    return a + b
+
+
+def _pairing(left, right):
+    return (left * right).sum(axis=(-2, -1))
+
+
+@metric.mutant
+def half_missing(cov, tangent_x, tangent_y, /):
+    """the factor 1/2 is missing: tr(L_X Y)"""
+    return _pairing(_solved(cov, tangent_x, _sum), tangent_y)
+
+
+@metric.mutant
+def quarter(cov, tangent_x, tangent_y, /):
+    """the factor is 1/4 instead of 1/2"""
+    return _pairing(_solved(cov, tangent_x, _sum), tangent_y) / 4
+
+
+@metric.mutant
+def euclidean(cov, tangent_x, tangent_y, /):
+    """the metric is the Euclidean tr(X Y)"""
+    return _pairing(tangent_x, tangent_y + 0 * cov)
+
+
+@metric.mutant
+def fisher(cov, tangent_x, tangent_y, /):
+    """the metric is that of Fisher and Rao: tr(S^{-1} X S^{-1} Y)/2"""
+    return _pairing(_solved(cov, tangent_x, lambda a, b: a * b), tangent_y) / 2
+
+
+@metric.mutant
+def geometric_mean_of_eigenvalues(cov, tangent_x, tangent_y, /):
+    """l_i + l_j is replaced by 2 sqrt(l_i l_j): X is divided by roots of S"""
+    return _pairing(_solved(cov, tangent_x, lambda a, b: 2 * (a * b) ** 0.5), tangent_y) / 2
+
+
+@metric.mutant
+def one_sided_solution(cov, tangent_x, tangent_y, /):
+    """L is S^{-1} X/2: the Lyapunov equation is solved as if S and X commuted"""
+    return _pairing(solve(cov, tangent_x), tangent_y) / 4
+
+
+@metric.mutant
+def fields_without_covariance(cov, tangent_x, tangent_y, /):
+    """the covariance between the two fields is missing: tr(L_X L_Y)"""
+    return _pairing(_solved(cov, tangent_x, _sum), _solved(cov, tangent_y, _sum))
+
+
+@metric.mutant
+def variances_only(cov, tangent_x, tangent_y, /):
+    """only the diagonal of the covariance is used"""
+    v = namespace(cov).diagonal(cov, axis1=-2, axis2=-1)
+    return _pairing(tangent_x / (v[..., :, None] + v[..., None, :]), tangent_y) / 2
+
+
+@metric.mutant(gradient=True)
+def metric_gradient_sign(g, cov, tangent_x, tangent_y, /):
+    """the gradient in the covariance has the wrong sign"""
+    dcov, *others = bures_metric.vjp(g, cov, tangent_x, tangent_y)
+    return -dcov, *others
+
+
+@metric.mutant(gradient=True)
+def metric_gradient_swapped(g, cov, tangent_x, tangent_y, /):
+    """the gradients in the two tangents are exchanged"""
+    dcov, dx, dy = bures_metric.vjp(g, cov, tangent_x, tangent_y)
+    return dcov, dy, dx
+
+
+@metric.mutant(gradient=True)
+def metric_gradient_off_diagonal_doubled(g, cov, tangent_x, tangent_y, /):
+    """the gradients count each off-diagonal entry twice"""
+    return tuple(map(off_diagonal_doubled, bures_metric.vjp(g, cov, tangent_x, tangent_y)))
+
+
+# ---------------------------------------------------------------------------------------- logarithm
+
+
+@log.mutant
+def difference(cov_p, cov_q, /):
+    """the velocity is the difference S_q - S_p"""
+    return cov_q - cov_p
+
+
+@log.mutant
+def identity_missing(cov_p, cov_q, /):
+    """A stands where A - I belongs"""
+    a = matrix_of_map(cov_p, cov_q)
+    return 2 * symmetric_part(a @ cov_p)
+
+
+@log.mutant
+def one_side_only(cov_p, cov_q, /):
+    """the two sides are not added: (A - I) S_p"""
+    return (matrix_of_map(cov_p, cov_q) - _eye(cov_p)) @ cov_p
+
+
+@log.mutant
+def half_the_velocity(cov_p, cov_q, /):
+    """the two sides are averaged, not added"""
+    return symmetric_part((matrix_of_map(cov_p, cov_q) - _eye(cov_p)) @ cov_p)
+
+
+@log.mutant
+def arguments_swapped(cov_p, cov_q, /):
+    """the base point comes last: the velocity at q of the way to p"""
+    return 2 * symmetric_part((matrix_of_map(cov_q, cov_p) - _eye(cov_p)) @ cov_q)
+
+
+@log.mutant
+def back_map(cov_p, cov_q, /):
+    """the map is that from q to p"""
+    return 2 * symmetric_part((matrix_of_map(cov_q, cov_p) - _eye(cov_p)) @ cov_p)
+
+
+@log.mutant
+def field_itself(cov_p, cov_q, /):
+    """the result is the field A - I, not the velocity that it gives"""
+    return matrix_of_map(cov_p, cov_q) - _eye(cov_p)
+
+
+@log.mutant
+def affine_invariant_log(cov_p, cov_q, /):
+    """the logarithm is that of the affine-invariant geometry"""
+    root, inverse = power(cov_p, 0.5), power(cov_p, -0.5)
+    values, basis = eigh(symmetric_part(inverse @ cov_q @ inverse))
+    xp = namespace(values)
+    logs = xp.log(xp.maximum(values, 1e-30))
+    return root @ (basis * logs[..., None, :]) @ basis.swapaxes(-1, -2) @ root
+
+
+@log.mutant(gradient=True)
+def log_gradient_without_base(g, cov_p, cov_q, /):
+    """the gradient in cov_p lacks the term of -2 S_p"""
+    dcov_p, dcov_q = bures_log.vjp(g, cov_p, cov_q)
+    return dcov_p + 2 * symmetric_part(g), dcov_q
+
+
+@log.mutant(gradient=True)
+def log_gradient_of_the_difference(g, cov_p, cov_q, /):
+    """the gradients are those of S_q - S_p, which are right at equality only"""
+    g = symmetric_part(g) + 0 * (cov_p + cov_q)
+    return -g, g
+
+
+@log.mutant(gradient=True)
+def log_gradient_swapped(g, cov_p, cov_q, /):
+    """the gradients in cov_p and cov_q are exchanged"""
+    return bures_log.vjp(g, cov_p, cov_q)[::-1]
+
+
+@log.mutant(gradient=True)
+def log_gradient_off_diagonal_doubled(g, cov_p, cov_q, /):
+    """the gradients count each off-diagonal entry twice"""
+    return tuple(map(off_diagonal_doubled, bures_log.vjp(g, cov_p, cov_q)))
+
+
+# -------------------------------------------------------------------------------------- exponential
+
+
+def _end(cov, field):
+    return cov + 2 * symmetric_part(cov @ field) + field @ cov @ field
+
+
+@exp.mutant
+def first_order(cov, tangent, /):
+    """the second order is missing: S + X"""
+    return cov + tangent
+
+
+@exp.mutant
+def second_order_doubled(cov, tangent, /):
+    """L S L is counted twice"""
+    field = _solved(cov, tangent, _sum)
+    return cov + tangent + 2 * field @ cov @ field
+
+
+@exp.mutant
+def second_order_sign(cov, tangent, /):
+    """L S L has the wrong sign"""
+    field = _solved(cov, tangent, _sum)
+    return cov + tangent - field @ cov @ field
+
+
+@exp.mutant
+def backward(cov, tangent, /):
+    """the velocity has the wrong sign"""
+    return _end(cov, -_solved(cov, tangent, _sum))
+
+
+@exp.mutant
+def field_not_solved(cov, tangent, /):
+    """the tangent is taken for the field L"""
+    return _end(cov, tangent + 0 * cov)
+
+
+@exp.mutant
+def field_of_commuting(cov, tangent, /):
+    """L is S^{-1} X/2, as if S and X commuted"""
+    return _end(cov, symmetric_part(solve(cov, tangent)) / 2)
+
+
+@exp.mutant
+def field_doubled(cov, tangent, /):
+    """L is twice what it should be: the equation has S L + L S = 2 X"""
+    return _end(cov, 2 * _solved(cov, tangent, _sum))
+
+
+@exp.mutant
+def affine_invariant_exp(cov, tangent, /):
+    """the exponential is that of the affine-invariant geometry"""
+    root, inverse = power(cov, 0.5), power(cov, -0.5)
+    values, basis = eigh(symmetric_part(inverse @ tangent @ inverse))
+    grown = namespace(values).exp(values)
+    return root @ (basis * grown[..., None, :]) @ basis.swapaxes(-1, -2) @ root
+
+
+@exp.mutant(gradient=True)
+def exp_gradient_first_order(g, cov, tangent, /):
+    """the gradients are those of S + X"""
+    g = symmetric_part(g) + 0 * (cov + tangent)
+    return g, g
+
+
+@exp.mutant(gradient=True)
+def exp_gradient_swapped(g, cov, tangent, /):
+    """the gradients in covariance and tangent are exchanged"""
+    return bures_exp.vjp(g, cov, tangent)[::-1]
+
+
+@exp.mutant(gradient=True)
+def exp_gradient_off_diagonal_doubled(g, cov, tangent, /):
+    """the gradients count each off-diagonal entry twice"""
+    return tuple(map(off_diagonal_doubled, bures_exp.vjp(g, cov, tangent)))
