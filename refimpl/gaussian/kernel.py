@@ -273,23 +273,30 @@ def discrepancy(k: Kernels):
     s, t = -xp.log1p(-k.e * k.e).sum(axis=-1) / 4, xp.arctanh(k.e).sum(axis=-1) / 2
     spread = xp.expm1(s) * xp.cosh(t) + 2 * xp.sinh(t / 2) ** 2
     near = 2 * xp.exp(k.log_scale) * (spread - xp.expm1(k.gap))
-    # What is near 1 leaves the sum before it is rounded.
-    far = xp.expm1(k.log_p) + xp.expm1(k.log_q) - 2 * xp.expm1(k.log_scale + k.gap)
-    return xp.where(k.is_near, near, far)[()]
+    kernel_p, kernel_q, kernel_pq = _shifted(k)
+    return xp.where(k.is_near, near, kernel_p + kernel_q - 2 * kernel_pq)[()]
+
+
+def _shifted(k):
+    """K_p, K_q and K_pq, all less 1 where they are near 1, so that differences round their size."""
+    xp = namespace(k.e)
+    is_large = xp.maximum(k.log_p, k.log_q) > -0.5
+    logs = k.log_p, k.log_q, k.log_scale + k.gap
+    return tuple(xp.where(is_large, xp.expm1(log), xp.exp(log)) for log in logs)
 
 
 def differences(k: Kernels):
     """K_pq - K_p and K_pq - K_q."""
     xp = namespace(k.e)
-    scale, total = xp.exp(k.log_scale), xp.expm1(k.log_scale + k.gap)
-    sides = (1, k.log_p), (-1, k.log_q)
+    scale = xp.exp(k.log_scale)
+    kernel_p, kernel_q, kernel_pq = _shifted(k)
     return tuple(
         xp.where(
             k.is_near,
             scale * (xp.expm1(k.gap) - xp.expm1(-xp.log1p(sign * k.e).sum(axis=-1) / 2)),
-            total - xp.expm1(log_own),
+            kernel_pq - own,
         )
-        for sign, log_own in sides
+        for sign, own in ((1, kernel_p), (-1, kernel_q))
     )
 
 
