@@ -248,58 +248,82 @@ def gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
     >>> round(float(value), 12)
     0.159470483676
     """
-    return _discrepancy(_compare(mean_p, cov_p, mean_q, cov_q, bandwidth))
+    kernels, *_ = _compare(mean_p, cov_p, mean_q, cov_q, bandwidth)
+    return discrepancy(kernels)
 
 
-def _discrepancy(pair):
-    xp = namespace(pair.e)
-    # (exp(a) + exp(b))/2 - 1 for a = -sum log(1 + e)/2 and b = -sum log(1 - e)/2.
-    s, t = -xp.log1p(-pair.e * pair.e).sum(axis=-1) / 4, xp.arctanh(pair.e).sum(axis=-1) / 2
-    spread = xp.expm1(s) * xp.cosh(t) + 2 * xp.sinh(t / 2) ** 2
-    near = 2 * pair.scale * (spread - xp.expm1(pair.gap))
-    far = pair.kernel_p + pair.kernel_q - 2 * pair.scale * xp.exp(pair.gap)
-    return xp.where(pair.is_near, near, far)[()]
+class Kernels(NamedTuple):
+    """Logarithms of K_p, of K_q, and of the scale det(C)^{-1/2} of K_pq = scale exp(gap).
 
+    Where ``is_near``, K_p and K_q are scale prod (1 +- e)^{-1/2} too, with the e in the last axis.
+    """
 
-class _Pair(NamedTuple):
-    """Two Gaussians compared: is_near tells whether e holds the eigenvalues (else 0)."""
-
+    log_p: Any
+    log_q: Any
+    log_scale: Any
+    gap: Any
     is_near: Any
     e: Any
-    factor_p: Any
-    factor_q: Any
-    factor: Any
-    z: Any
-    kernel_p: Any
-    kernel_q: Any
-    scale: Any
-    gap: Any
+
+
+def discrepancy(k: Kernels):
+    """K_p + K_q - 2 K_pq, where p is near q as a sum of terms none of which is negative."""
+    xp = namespace(k.e)
+    # With a = -sum log(1 + e)/2 and b = -sum log(1 - e)/2, (exp(a) + exp(b))/2 is exp(s) cosh(t).
+    s, t = -xp.log1p(-k.e * k.e).sum(axis=-1) / 4, xp.arctanh(k.e).sum(axis=-1) / 2
+    spread = xp.expm1(s) * xp.cosh(t) + 2 * xp.sinh(t / 2) ** 2
+    near = 2 * xp.exp(k.log_scale) * (spread - xp.expm1(k.gap))
+    kernel_p, kernel_q, kernel_pq = _shifted(k)
+    return xp.where(k.is_near, near, kernel_p + kernel_q - 2 * kernel_pq)[()]
+
+
+def _shifted(k):
+    """K_p, K_q and K_pq, all less 1 where they are near 1, so that differences round their size."""
+    xp = namespace(k.e)
+    is_large = xp.maximum(k.log_p, k.log_q) > -0.5
+    logs = k.log_p, k.log_q, k.log_scale + k.gap
+    return tuple(xp.where(is_large, xp.expm1(log), xp.exp(log)) for log in logs)
+
+
+def differences(k: Kernels):
+    """K_pq - K_p and K_pq - K_q."""
+    xp = namespace(k.e)
+    scale = xp.exp(k.log_scale)
+    kernel_p, kernel_q, kernel_pq = _shifted(k)
+    return tuple(
+        xp.where(
+            k.is_near,
+            scale * (xp.expm1(k.gap) - xp.expm1(-xp.log1p(sign * k.e).sum(axis=-1) / 2)),
+            kernel_pq - own,
+        )
+        for sign, own in ((1, kernel_p), (-1, kernel_q))
+    )
 
 
 def _compare(mean_p, cov_p, mean_q, cov_q, bandwidth):
-    """The kernels K_p, K_q and scale exp(gap) = K_pq, and the factors that they come from."""
+    """The kernels, the Cholesky factors of I + 2 S_p/h^2, of the same for q and of C, and delta."""
     xp = namespace(mean_p)
     mean_p, cov_p = checked_moments(mean_p, cov_p, "_p")
     mean_q, cov_q = checked_moments(mean_q, cov_q, "_q")
-    rate = _rate(bandwidth)
-    factor_p, factor_q = (_damping(2 * cov, rate) for cov in (cov_p, cov_q))
-    factor = _damping(cov_p + cov_q, rate)
-    z = solve_triangular(factor, (mean_p - mean_q)[..., None])[..., 0]
+    rate, delta = _rate(bandwidth), mean_p - mean_q
+    factors = tuple(_damping(cov, rate) for cov in (2 * cov_p, 2 * cov_q, cov_p + cov_q))
+    factor = factors[-1]
+    z = solve_triangular(factor, delta[..., None])[..., 0]
     # Whitening the difference keeps it accurate where p is near q.
     change = 2 * rate[..., None, None] * (cov_p - cov_q)
     excess = symmetric_part(whiten(factor, change, factor))
     is_near = (excess * excess).sum(axis=(-2, -1)) < 0.25
     e = eigvalsh(xp.where(is_near[..., None, None], excess, 0.0))
-    kernels = (xp.exp(-logdet_from_cholesky(f) / 2) for f in (factor_p, factor_q, factor))
-    gap = -rate * (z * z).sum(axis=-1)
-    return _Pair(is_near, e, factor_p, factor_q, factor, z, *kernels, gap)
+    logs = (-logdet_from_cholesky(f) / 2 for f in factors)
+    return Kernels(*logs, -rate * (z * z).sum(axis=-1), is_near, e), factors, delta
 
 
 @gaussian_mmd_squared.form("textbook")
 def gaussian_mmd_squared_textbook(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
     """The three means of kernels as they are written; cancels near p = q."""
-    pair = _compare(mean_p, cov_p, mean_q, cov_q, bandwidth)
-    return pair.kernel_p + pair.kernel_q - 2 * pair.scale * namespace(pair.gap).exp(pair.gap)
+    xp = namespace(mean_p)
+    k, *_ = _compare(mean_p, cov_p, mean_q, cov_q, bandwidth)
+    return xp.exp(k.log_p) + xp.exp(k.log_q) - 2 * xp.exp(k.log_scale + k.gap)
 
 
 @gaussian_mmd_squared.defvjp
@@ -311,36 +335,26 @@ def gaussian_mmd_squared_vjp(g, mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
     dbandwidth = [MMD^2 (d - h^2 tr M) + h^2 ((K_p - K_q) tr M D M_p - 2 K_q tr M D M_q D M_p)]/h
     - 2 h K_pq |w|^2. All are exactly 0 at p = q."""
     xp = namespace(g)
-    pair = _compare(mean_p, cov_p, mean_q, cov_q, bandwidth)
-    factors = pair.factor_p, pair.factor_q, pair.factor
+    k, factors, delta = _compare(mean_p, cov_p, mean_q, cov_q, bandwidth)
     inverse_p, inverse_q, inverse = (_precision(factor, bandwidth) for factor in factors)
-    kernel_pq = pair.scale * xp.exp(pair.gap)
-    # Below 0 is what K_pq lacks to K_p: a difference of near equals where p is near q.
-    lack_p, lack_q = (
-        xp.where(
-            pair.is_near,
-            pair.scale * (xp.expm1(pair.gap) - xp.expm1(-xp.log1p(sign * pair.e).sum(axis=-1) / 2)),
-            kernel_pq - kernel,
-        )
-        for sign, kernel in ((1, pair.kernel_p), (-1, pair.kernel_q))
-    )
-    w = matvec(inverse, mean_p - mean_q)
-    change = inverse @ (cov_p - cov_q)
-    square = g[..., None, None]
+    kernel_p, kernel_q, kernel_pq = (xp.exp(log) for log in (k.log_p, k.log_q, k.log_scale + k.gap))
+    lack_p, lack_q = differences(k)
+    w = matvec(inverse, delta)
+    change = cov_p - cov_q
     through_mean = kernel_pq[..., None, None] * outer(w, w)
-    sides = (lack_p, pair.kernel_p, inverse_p), (lack_q, -pair.kernel_q, inverse_q)
     dcov_p, dcov_q = (
         lack[..., None, None] * inverse
-        + symmetric_part(kernel[..., None, None] * (change @ other))
+        + kernel[..., None, None] * symmetric_part(inverse @ change @ other)
         - through_mean
-        for lack, kernel, other in sides
+        for lack, kernel, other in ((lack_p, kernel_p, inverse_p), (lack_q, -kernel_q, inverse_q))
     )
-    dmean = 2 * (g * kernel_pq)[..., None] * w
     area = bandwidth * bandwidth
-    traces = _trace(change @ inverse_p), _trace(change @ inverse_q @ (cov_p - cov_q) @ inverse_p)
-    slope = _discrepancy(pair) * (w.shape[-1] - area * _trace(inverse))
-    slope = slope + area * ((lack_q - lack_p) * traces[0] - 2 * pair.kernel_q * traces[1])
+    first = _trace(inverse @ change @ inverse_p)
+    second = _trace(inverse @ change @ inverse_q @ change @ inverse_p)
+    slope = (lack_q - lack_p) * first - 2 * kernel_q * second - discrepancy(k) * _trace(inverse)
+    slope = discrepancy(k) * delta.shape[-1] + area * slope
     dbandwidth = slope / bandwidth - 2 * bandwidth * kernel_pq * (w * w).sum(axis=-1)
+    dmean, square = 2 * (g * kernel_pq)[..., None] * w, g[..., None, None]
     return dmean, square * dcov_p, -dmean, square * dcov_q, g * dbandwidth
 
 

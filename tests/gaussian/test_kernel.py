@@ -127,6 +127,14 @@ def test_near_equality_keeps_its_digits(d, difference, bandwidth):
     assert abs(gaussian_mmd_squared(*pair, bandwidth=bandwidth) - exact) <= 1e-13 * exact
 
 
+@pytest.mark.parametrize("bandwidth", [1e-6, 1e-3, 0.03, 30.0, 1e4, 1e8])
+@pytest.mark.parametrize("pair", [G1, G2])
+def test_kernels_of_any_width_keep_their_digits(pair, bandwidth):
+    """Narrow ones have small means, wide ones means near 1, which cancel to sixteen digits."""
+    exact = _exact(*pair, bandwidth)
+    assert abs(gaussian_mmd_squared(*pair, bandwidth=bandwidth) - exact) <= 1e-13 * exact
+
+
 def test_the_textbook_form_loses_them_and_turns_negative():
     values = [
         gaussian_mmd_squared(
