@@ -66,8 +66,17 @@ def far_apart(rng, shape):
 
 def near_equal(rng, shape):
     """p and q differ by 1e-8 to 1e-2 of themselves: what torch has cancels."""
+    return _differing(rng, shape, rng.uniform(2, 8, shape.batch))
+
+
+def close_by(rng, shape):
+    """p and q differ by 0.3 % to 10 % of themselves, enough to stay off a kink at p = q."""
+    return _differing(rng, shape, rng.uniform(1, 2.5, shape.batch))
+
+
+def _differing(rng, shape, digits):
     mean_p, _, mean_q, var_q = variances(rng, shape).arrays
-    difference = 10.0 ** -rng.uniform(2, 8, shape.batch)[..., None]
+    difference = 10.0 ** -np.asarray(digits)[..., None]
     change = 1 + difference * rng.uniform(-1, 1, shape.mean_q)
     return Case((mean_q + difference * (mean_p - mean_q), var_q * change, mean_q, var_q))
 
