@@ -137,12 +137,15 @@ def independent_blocks_add(f, case):
         yield Claim(value, first + second, scale_of(first + second, case))
 
 
-def marginals_are_closer(f, case):
-    """Leaving out coordinates never increases the divergence"""
+def processing_brings_closer(f, case):
+    """Leaving out coordinates, or adding the same noise to both, never increases the divergence"""
+    mean_p, cov_p, mean_q, cov_q = case.arrays
     whole = case.call(f)
-    for part in blocks(case, (case.arrays[0].shape[-1] + 1) // 2):
-        if part[0].shape[-1]:
-            yield in_order(f(*part, **case.options), whole, scale_of(whole, case))
+    processed = [(mean_p, cov_p + cov_q, mean_q, cov_q + cov_q)]
+    processed += blocks(case, (mean_p.shape[-1] + 1) // 2)
+    for arrays in processed:
+        if arrays[0].shape[-1]:
+            yield in_order(f(*arrays, **case.options), whole, scale_of(whole, case))
 
 
 def is_symmetric(f, case):

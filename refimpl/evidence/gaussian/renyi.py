@@ -15,8 +15,8 @@ from refimpl.evidence.gaussian.pairs import (
     in_order,
     independent_blocks_add,
     is_not_negative,
-    marginals_are_closer,
     near_equal,
+    processing_brings_closer,
     register,
     scale_of,
     uncoupled_blocks,
@@ -108,7 +108,7 @@ for law in (
     depends_on_the_difference_of_means,
     ignores_the_coordinates,
     independent_blocks_add,
-    marginals_are_closer,
+    processing_brings_closer,
 ):
     renyi.law(law)
 

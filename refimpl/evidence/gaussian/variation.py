@@ -220,6 +220,14 @@ def obeys_the_triangle_inequality(f, case):
 
 
 @univariate.law
+def noise_brings_closer(f, case):
+    """Adding the same noise to both never increases TV"""
+    mean_p, var_p, mean_q, var_q = case.arrays
+    noisy = f(mean_p, var_p + var_q, mean_q, var_q + var_q)
+    yield in_order(noisy, f(*case.arrays), 16.0)
+
+
+@univariate.law
 def vanishes_at_equality(f, case):
     """TV(p, p) = 0"""
     mean_p, var_p, _, _ = case.arrays
