@@ -32,7 +32,7 @@ def _register(of, norm):
         """the square of the distance"""
         return f(mean_p, var_p, mean_q, var_q) ** 2
 
-    @of.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
+    @of.mutant(source="https://github.com/judelo/gmmot/issues/1")
     def variances_as_deviations(mean_p, var_p, mean_q, var_q, /):
         """variances are taken for standard deviations"""
         return f(mean_p, var_p**2, mean_q, var_q**2)

@@ -152,10 +152,28 @@ def gradient_in_deviations(g, mean_p, var_p, mean_q, var_q, /):
     return dmean_p, 2 * xp.sqrt(var_p) * dp, dmean_q, 2 * xp.sqrt(var_q) * dq
 
 
-@log_variance.mutant
+@log_variance.mutant(source="https://github.com/keras-team/keras/issues/3169")
 def log_deviations(mean_p, log_var_p, mean_q, log_var_q, /):
     """logarithms of variances are taken for those of standard deviations: they are doubled"""
     return gaussian_kl_log_variance(mean_p, 2 * log_var_p, mean_q, 2 * log_var_q)
+
+
+@log_variance.mutant(source="https://github.com/DaehanKim/vgae_pytorch/issues/2")
+def deviations_not_squared(mean_p, log_var_p, mean_q, log_var_q, /):
+    """the ratio of the standard deviations is not squared: exp(a/2) in place of exp(a)"""
+    xp = namespace(mean_p)
+    log_ratio = log_var_p - log_var_q
+    terms = (mean_p - mean_q) ** 2 * xp.exp(-log_var_q) + xp.exp(log_ratio / 2) - 1 - log_ratio
+    return 0.5 * terms.sum(axis=-1)
+
+
+@log_variance.mutant(source="https://github.com/SupaeroDataScience/deep-learning/pull/6")
+def squares_not_halved(mean_p, log_var_p, mean_q, log_var_q, /):
+    """the squares of means and deviations are not halved, while the other terms are"""
+    xp = namespace(mean_p)
+    squares = (mean_p - mean_q) ** 2 * xp.exp(-log_var_q) + xp.exp(log_var_p - log_var_q)
+    value = gaussian_kl_log_variance(mean_p, log_var_p, mean_q, log_var_q)
+    return value + 0.5 * squares.sum(axis=-1)
 
 
 @log_variance.mutant

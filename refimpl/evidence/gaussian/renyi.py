@@ -37,7 +37,7 @@ from refimpl.gaussian.renyi import chi_squared_divergence, renyi_divergence
 
 renyi = Evidence(renyi_divergence, sizes={"d": Sizes(1, 1, 8)}, budget=Budget(k=8.0, floor=16.0))
 chi_squared = Evidence(
-    chi_squared_divergence, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=12.0, floor=16.0)
+    chi_squared_divergence, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=8.0, floor=16.0)
 )
 
 

@@ -136,7 +136,7 @@ def one_crossing(mean_p, var_p, mean_q, var_q, /):
     return xp.where(var_p == var_q, 0.5, abs(_phi(y) - _phi(t)))
 
 
-@univariate.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
+@univariate.mutant(source="https://github.com/judelo/gmmot/issues/1")
 def variances_as_deviations(mean_p, var_p, mean_q, var_q, /):
     """variances are taken for standard deviations: they are squared"""
     return total_variation_univariate(mean_p, var_p**2, mean_q, var_q**2)
