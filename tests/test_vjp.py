@@ -49,7 +49,7 @@ def _given_arrays(formula, case):
     arguments = [*formula.arguments, *formula.keywords.values()]
     values = dict(zip([a.name for a in formula.arguments], case.arrays, strict=True)) | case.options
     return {
-        a.name: (values[a.name], len(a.core) == 2 and a.core[0] == a.core[1], a.kind)
+        a.name: (values[a.name], len(a.core) >= 2 and a.core[-2] == a.core[-1], a.kind)
         for a in arguments
         if a.name in formula.differentiable and isinstance(values.get(a.name), np.ndarray)
     }

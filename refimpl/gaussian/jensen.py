@@ -9,7 +9,7 @@ from refimpl.core import positive_definite_factor, symmetric_part, whiten
 from refimpl.formula import formula
 from refimpl.gaussian.chernoff import exponent_of, imbalance_of
 from refimpl.gaussian.divergence import log_det_divergence
-from refimpl.gaussian.overlap import bhattacharyya_distance, bhattacharyya_distance_vjp
+from refimpl.gaussian.overlap import bhattacharyya_distance_vjp, distance_between
 from refimpl.gaussian.renyi import Pair, mixture_gradients, mixture_of, pair_of, regular_pair_of
 
 _SIGNATURE = "(d),(d,d),(d),(d,d)->()"
@@ -276,7 +276,7 @@ def jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q, /):
     [0.103413773264, 0.149194537847]
     """
     xp = namespace(mean_p)
-    distance = bhattacharyya_distance.__wrapped__(mean_p, cov_p, mean_q, cov_q)
+    distance = distance_between(mean_p, cov_p, mean_q, cov_q)
     hellinger = -xp.expm1(-distance)
     variation = xp.sqrt(-xp.expm1(-2 * distance))
     return _LOG_2 * hellinger, xp.minimum(hellinger, _LOG_2 * variation)
@@ -287,7 +287,7 @@ def jensen_shannon_bounds_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
     """BC, or log 2 BC^2/sqrt(1 - BC^2) in the second part, times the gradients of BD."""
     xp = namespace(mean_p)
     of_lower, of_upper = g
-    distance = bhattacharyya_distance.__wrapped__(mean_p, cov_p, mean_q, cov_q)
+    distance = distance_between(mean_p, cov_p, mean_q, cov_q)
     coefficient, variation = xp.exp(-distance), xp.sqrt(-xp.expm1(-2 * distance))
     is_hellinger = -xp.expm1(-distance) <= _LOG_2 * variation
     steep = _LOG_2 * coefficient / xp.where(is_hellinger, 1, variation)

@@ -16,7 +16,7 @@ from refimpl.evidence.gaussian.pairs import (
     in_order,
     independent_blocks_add,
     is_not_negative,
-    marginals_are_closer,
+    processing_brings_closer,
     register,
     scale_of,
     vanishes_at_equality,
@@ -69,7 +69,7 @@ for law in (
 ):
     for of in (geometric, dual):
         of.law(law)
-dual.law(marginals_are_closer)
+dual.law(processing_brings_closer)
 
 
 @geometric.law

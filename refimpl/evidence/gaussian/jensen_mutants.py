@@ -90,6 +90,12 @@ def not_weighted(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     return gaussian_kl(mean_p, cov_p, *middle) + gaussian_kl(mean_q, cov_q, *middle)
 
 
+@geometric.mutant(source="https://github.com/sebastianruder/learn-to-select-data/issues/1")
+def one_side_twice(mean_p, cov_p, mean_q, cov_q, /, *, weight):
+    """KL(p || G) stands in the place of KL(q || G) too"""
+    return gaussian_kl(mean_p, cov_p, *_middle(mean_p, cov_p, mean_q, cov_q, weight))
+
+
 @geometric.mutant
 def quarter_of_jeffreys(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     """a (1 - a) times the Jeffreys divergence, its upper bound"""

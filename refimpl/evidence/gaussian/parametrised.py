@@ -7,23 +7,30 @@ import math
 
 import numpy as np
 
-from refimpl.backend import namespace
+from refimpl.backend import namespace, solve
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
 from refimpl.evidence.gaussian.density import change_of_unit
-from refimpl.evidence.gaussian.samples import graded_units, integer_factor
+from refimpl.evidence.gaussian.samples import (
+    covariance,
+    graded_units,
+    integer_factor,
+    symmetric_part,
+)
 from refimpl.formula import upcast
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.parametrised import (
     gaussian_kl_cholesky,
     gaussian_kl_diagonal,
     gaussian_kl_log_variance,
+    gaussian_kl_precision,
 )
 
 _BUDGET = Budget(k=8.0, floor=16.0)
 
 diagonal = Evidence(gaussian_kl_diagonal, sizes={"d": Sizes(1, 1, 16)}, budget=_BUDGET)
 log_variance = Evidence(gaussian_kl_log_variance, sizes={"d": Sizes(1, 1, 16)}, budget=_BUDGET)
+inverse = Evidence(gaussian_kl_precision, sizes={"d": Sizes(1, 1, 8)}, budget=_BUDGET)
 triangular = Evidence(gaussian_kl_cholesky, sizes={"d": Sizes(1, 1, 10)}, budget=_BUDGET)
 
 
@@ -66,8 +73,17 @@ def far_apart(rng, shape):
 
 def near_equal(rng, shape):
     """p and q differ by 1e-8 to 1e-2 of themselves: what torch has cancels."""
+    return _differing(rng, shape, rng.uniform(2, 8, shape.batch))
+
+
+def close_by(rng, shape):
+    """p and q differ by 0.3 % to 10 % of themselves, enough to stay off a kink at p = q."""
+    return _differing(rng, shape, rng.uniform(1, 2.5, shape.batch))
+
+
+def _differing(rng, shape, digits):
     mean_p, _, mean_q, var_q = variances(rng, shape).arrays
-    difference = 10.0 ** -rng.uniform(2, 8, shape.batch)[..., None]
+    difference = 10.0 ** -np.asarray(digits)[..., None]
     change = 1 + difference * rng.uniform(-1, 1, shape.mean_q)
     return Case((mean_q + difference * (mean_p - mean_q), var_q * change, mean_q, var_q))
 
@@ -88,8 +104,15 @@ def _factors(case):
     return case.with_arrays(mean_p, np.linalg.cholesky(cov_p), mean_q, np.linalg.cholesky(cov_q))
 
 
+def _inverses(case):
+    mean_p, cov_p, mean_q, cov_q = case.arrays
+    precision_p, precision_q = (symmetric_part(np.linalg.inv(x)) for x in (cov_p, cov_q))
+    return case.with_arrays(mean_p, precision_p, mean_q, precision_q)
+
+
 def _shape_of_covariances(shape):
-    shape.cov_p, shape.cov_q = shape.scale_tril_p, shape.scale_tril_q
+    full = (*shape.mean_q, shape.mean_q[-1])
+    shape.cov_p = shape.cov_q = full
     return shape
 
 
@@ -102,6 +125,13 @@ def in_factors(sample):
     """The sampler of covariances as one of their Cholesky factors."""
     return functools.wraps(sample)(
         lambda rng, shape: _factors(sample(rng, _shape_of_covariances(shape)))
+    )
+
+
+def in_precisions(sample):
+    """The sampler of covariances as one of their inverses."""
+    return functools.wraps(sample)(
+        lambda rng, shape: _inverses(sample(rng, _shape_of_covariances(shape)))
     )
 
 
@@ -120,9 +150,14 @@ for sample in (pairs.graded, pairs.far_apart):
     triangular.regime(in_factors(sample), adversarial=True)
 triangular.regime(in_factors(pairs.near_equal), adversarial=True, advisory=True)
 
+for sample in (pairs.generic, pairs.diagonal, pairs.same_covariance):
+    inverse.regime(in_precisions(sample))
+inverse.regime(in_precisions(pairs.far_apart), adversarial=True)
+inverse.regime(in_precisions(pairs.near_equal), adversarial=True, advisory=True)
+
 # --------------------------------------------------------------------------------------------- laws
 
-for of in (diagonal, log_variance, triangular):
+for of in (diagonal, log_variance, triangular, inverse):
     for law in (
         pairs.is_not_negative,
         pairs.vanishes_at_equality,
@@ -157,6 +192,25 @@ def is_that_of_the_covariances(f, case):
     covs = factor_p @ factor_p.swapaxes(-1, -2), factor_q @ factor_q.swapaxes(-1, -2)
     value = gaussian_kl.oracle(mean_p, covs[0], mean_q, covs[1])
     yield Claim(f(*case.arrays), value, 4 * pairs.scale_of(value, case))
+
+
+@inverse.law
+def is_that_of_the_inverses(f, case):
+    """KL with the inverses as covariances"""
+    mean_p, precision_p, mean_q, precision_q = (upcast(x) for x in case.arrays)
+    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
+    covs = [solve(x, identity) for x in (precision_p, precision_q)]
+    covs = [x / 2 + x.swapaxes(-1, -2) / 2 for x in covs]
+    value = gaussian_kl.oracle(mean_p, covs[0], mean_q, covs[1])
+    yield Claim(f(*case.arrays), value, 16 * pairs.scale_of(value, case))
+
+
+@inverse.law
+def exchanges_p_and_q_for_equal_means(f, case):
+    """For equal means it is KL(q || p) with the precisions as covariances"""
+    mean, precision_p, _, precision_q = case.arrays
+    value = gaussian_kl.oracle(mean, precision_q, mean, precision_p)
+    yield Claim(f(mean, precision_p, mean, precision_q), value, pairs.scale_of(value, case))
 
 
 @diagonal.law
@@ -245,6 +299,26 @@ def unit_ratio(rng, shape):
     mean = np.zeros(shape.mean_q)
     case = Case((delta, logarithm, mean, logarithm.copy()))
     return case, 0.5 * (delta**2 / 4.0**powers).sum(axis=-1)
+
+
+@inverse.closed_form
+def quartered_precision(rng, shape):
+    """P_p = P_q/4 and equal means: d (3 - log 4)/2"""
+    precision = covariance(rng, shape.precision_q)
+    mean = rng.standard_normal(shape.mean_q)
+    answer = np.full(shape.batch, 0.5 * shape.axes["d"] * (3 - math.log(4)))
+    return Case((mean, precision / 4, mean.copy(), precision)), answer
+
+
+@inverse.closed_form
+def integer_precisions(rng, shape):
+    """Equal precisions P = L L^T, integer delta: |L^T delta|^2/2"""
+    factor = integer_factor(rng, shape.precision_q)
+    delta = rng.integers(1, 4, shape.mean_p).astype(float)
+    precision = factor @ factor.swapaxes(-1, -2)
+    image = (factor.swapaxes(-1, -2) @ delta[..., None])[..., 0]
+    answer = 0.5 * (image * image).sum(axis=-1)
+    return Case((delta, precision, np.zeros(shape.mean_q), precision.copy())), answer
 
 
 @triangular.closed_form

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import namespace, solve
-from refimpl.evidence.gaussian.parametrised import diagonal, log_variance, triangular
+from refimpl.evidence.gaussian.parametrised import diagonal, inverse, log_variance, triangular
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.parametrised import (
     gaussian_kl_cholesky,
     gaussian_kl_diagonal,
     gaussian_kl_log_variance,
+    gaussian_kl_precision,
 )
 
 # ------------------------------------------------------------------- variances and their logarithms
@@ -151,10 +152,28 @@ def gradient_in_deviations(g, mean_p, var_p, mean_q, var_q, /):
     return dmean_p, 2 * xp.sqrt(var_p) * dp, dmean_q, 2 * xp.sqrt(var_q) * dq
 
 
-@log_variance.mutant
+@log_variance.mutant(source="https://github.com/keras-team/keras/issues/3169")
 def log_deviations(mean_p, log_var_p, mean_q, log_var_q, /):
     """logarithms of variances are taken for those of standard deviations: they are doubled"""
     return gaussian_kl_log_variance(mean_p, 2 * log_var_p, mean_q, 2 * log_var_q)
+
+
+@log_variance.mutant(source="https://github.com/DaehanKim/vgae_pytorch/issues/2")
+def deviations_not_squared(mean_p, log_var_p, mean_q, log_var_q, /):
+    """the ratio of the standard deviations is not squared: exp(a/2) in place of exp(a)"""
+    xp = namespace(mean_p)
+    log_ratio = log_var_p - log_var_q
+    terms = (mean_p - mean_q) ** 2 * xp.exp(-log_var_q) + xp.exp(log_ratio / 2) - 1 - log_ratio
+    return 0.5 * terms.sum(axis=-1)
+
+
+@log_variance.mutant(source="https://github.com/SupaeroDataScience/deep-learning/pull/6")
+def squares_not_halved(mean_p, log_var_p, mean_q, log_var_q, /):
+    """the squares of means and deviations are not halved, while the other terms are"""
+    xp = namespace(mean_p)
+    squares = (mean_p - mean_q) ** 2 * xp.exp(-log_var_q) + xp.exp(log_var_p - log_var_q)
+    value = gaussian_kl_log_variance(mean_p, log_var_p, mean_q, log_var_q)
+    return value + 0.5 * squares.sum(axis=-1)
 
 
 @log_variance.mutant
@@ -289,3 +308,88 @@ def gradient_without_determinant(g, mean_p, scale_tril_p, mean_q, scale_tril_q, 
     identity = xp.eye(mean_p.shape[-1], dtype=mean_p.dtype)
     inverse = identity / xp.diagonal(scale_tril_p, axis1=-2, axis2=-1)[..., None]
     return dmean_p, dp + g[..., None, None] * inverse, dmean_q, dq
+
+
+# --------------------------------------------------------------------------------------- precisions
+
+
+@inverse.mutant(source="https://github.com/tensorforce/tensorforce/issues/107")
+def precisions_swapped(mean_p, precision_p, mean_q, precision_q, /):
+    """p and q are swapped: KL(q || p)"""
+    return gaussian_kl_precision(mean_q, precision_q, mean_p, precision_p)
+
+
+@inverse.mutant
+def precisions_as_covariances(mean_p, precision_p, mean_q, precision_q, /):
+    """precisions are taken for covariances"""
+    return gaussian_kl(mean_p, precision_p, mean_q, precision_q)
+
+
+@inverse.mutant
+def shape_exchanged(mean_p, precision_p, mean_q, precision_q, /):
+    """trace and log-determinant have the ratio of the precisions upside down"""
+    squares = gaussian_kl_precision(mean_p, precision_q, mean_q, precision_q)
+    return squares + gaussian_kl_precision(mean_p, precision_q, mean_p, precision_p)
+
+
+@inverse.mutant
+def means_weighted_with_precision_p(mean_p, precision_p, mean_q, precision_q, /):
+    """the difference of the means is weighted with the precision of p"""
+    squares = gaussian_kl_precision(mean_p, precision_p, mean_q, precision_p)
+    return squares + gaussian_kl_precision(mean_p, precision_p, mean_p, precision_q)
+
+
+@inverse.mutant
+def means_divided_by_the_precision(mean_p, precision_p, mean_q, precision_q, /):
+    """the difference of the means is divided by the precision of q"""
+    delta = mean_p - mean_q
+    squares = (delta * solve(precision_q, delta[..., None])[..., 0]).sum(axis=-1)
+    return squares / 2 + gaussian_kl_precision(mean_p, precision_p, mean_p, precision_q)
+
+
+@inverse.mutant
+def diagonals_of_the_precisions(mean_p, precision_p, mean_q, precision_q, /):
+    """only the diagonals of the precisions are used"""
+    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
+    return gaussian_kl_precision(mean_p, precision_p * identity, mean_q, precision_q * identity)
+
+
+@inverse.mutant
+def precision_half_missing(mean_p, precision_p, mean_q, precision_q, /):
+    """the factor 1/2 is missing"""
+    return 2 * gaussian_kl_precision(mean_p, precision_p, mean_q, precision_q)
+
+
+@inverse.mutant(gradient=True)
+def gradient_in_the_covariances(g, mean_p, precision_p, mean_q, precision_q, /):
+    """the gradients are those in the covariances"""
+    dmean_p, dp, dmean_q, dq = gaussian_kl_precision.vjp(
+        g, mean_p, precision_p, mean_q, precision_q
+    )
+    return dmean_p, -precision_p @ dp @ precision_p, dmean_q, -precision_q @ dq @ precision_q
+
+
+@inverse.mutant(gradient=True)
+def gradient_signs_of_the_precisions(g, mean_p, precision_p, mean_q, precision_q, /):
+    """the gradients in the precisions have the wrong sign"""
+    dmean_p, dp, dmean_q, dq = gaussian_kl_precision.vjp(
+        g, mean_p, precision_p, mean_q, precision_q
+    )
+    return dmean_p, -dp, dmean_q, -dq
+
+
+@inverse.mutant(gradient=True)
+def gradient_of_precisions_without_means(g, mean_p, precision_p, mean_q, precision_q, /):
+    """the gradient in the precision of q lacks delta delta^T"""
+    dmean_p, dp, dmean_q, _ = gaussian_kl_precision.vjp(g, mean_p, precision_p, mean_q, precision_q)
+    *_, dq = gaussian_kl_precision.vjp(g, mean_q, precision_p, mean_q, precision_q)
+    return dmean_p, dp, dmean_q, dq
+
+
+@inverse.mutant(gradient=True)
+def gradient_of_precisions_doubled(g, mean_p, precision_p, mean_q, precision_q, /):
+    """the gradients in the precisions lack their factor 1/2"""
+    dmean_p, dp, dmean_q, dq = gaussian_kl_precision.vjp(
+        g, mean_p, precision_p, mean_q, precision_q
+    )
+    return dmean_p, 2 * dp, dmean_q, 2 * dq

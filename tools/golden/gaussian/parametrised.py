@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 
 from tools.golden import golden
+from tools.golden.gaussian.divergence import kl
 from tools.golden.gaussian.pairs import pairs
 
 
@@ -70,3 +71,19 @@ def triangular(mean_p, scale_tril_p, mean_q, scale_tril_q):
     ratio = precision * cov_p
     trace = mpmath.fsum(ratio[i, i] for i in range(d))
     return ((delta.T * precision * delta)[0] + trace - d - mpmath.log(mpmath.det(ratio))) / 2
+
+
+def _precisions():
+    cases = {}
+    for name, ((mean_p, cov_p, mean_q, cov_q), _) in pairs().items():
+        # Covariances and precisions are the same kind of matrix: these serve as both.
+        cases[name] = (mean_p, cov_p, mean_q, cov_q), {}
+    return cases
+
+
+@golden("gaussian_kl_precision", _precisions)
+def inverse(mean_p, precision_p, mean_q, precision_q):
+    """As printed, with the inverses as covariances."""
+    covs = (mpmath.inverse(mpmath.matrix(x)).tolist() for x in (precision_p, precision_q))
+    cov_p, cov_q = covs
+    return kl(mean_p, cov_p, mean_q, cov_q)
