@@ -86,6 +86,13 @@ def weighted_sum(weights, values):
     return total
 
 
+def broadcast_shape(shapes) -> tuple[int, ...]:
+    """The shape that arrays of these shapes broadcast to; they are known to fit."""
+    length = max(map(len, shapes))
+    padded = [(1,) * (length - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(next((n for n in extents if n != 1), 1) for extents in zip(*padded, strict=True))
+
+
 # -------------------------------------------------------- symmetric positive definite matrices
 
 

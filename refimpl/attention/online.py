@@ -11,7 +11,7 @@ from refimpl.attention.softmax import (
     softmax_attention,
 )
 from refimpl.backend import namespace
-from refimpl.core import empty_weight, weighted_sum
+from refimpl.core import broadcast_shape, empty_weight, weighted_sum
 from refimpl.formula import formula
 
 
@@ -105,7 +105,7 @@ class _Tiles:
         ]
         leading = [x.shape[:-2] for x in (q, k, mask, bias) if x is not None]
         leading += [x.shape for x in (scale, sink) if x is not None]
-        self.batch = _broadcast_shape(leading)
+        self.batch = broadcast_shape(leading)
 
     def column_blocks(self, rows: range) -> list[range]:
         return _blocks(self.band.columns(rows, self.m), self.key_block)
@@ -126,7 +126,7 @@ class _Tiles:
 def _attend(tiles: _Tiles, rows: range, v, empty: str):
     """Output, log-sum-exp and which queries are empty, for one block of queries."""
     xp = tiles.xp
-    batch = _broadcast_shape([tiles.batch, v.shape[:-2]])
+    batch = broadcast_shape([tiles.batch, v.shape[:-2]])
     peak = xp.full((*batch, len(rows), 1), -xp.inf, dtype=tiles.q.dtype)
     total = xp.zeros_like(peak)
     if tiles.sink is not None:
@@ -176,12 +176,6 @@ def _positive(name: str, size: int) -> int:
     if size < 1:
         raise ValueError(f"{name}: expected a positive number, got {size}")
     return size
-
-
-def _broadcast_shape(shapes) -> tuple[int, ...]:
-    length = max(map(len, shapes))
-    padded = [(1,) * (length - len(shape)) + tuple(shape) for shape in shapes]
-    return tuple(next((n for n in extents if n != 1), 1) for extents in zip(*padded, strict=True))
 
 
 @formula(

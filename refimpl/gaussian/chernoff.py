@@ -69,10 +69,10 @@ def chernoff_coefficient(mean_p, cov_p, mean_q, cov_q, /, *, order):
     0.850805462153
     """
     pair, order = pair_of(mean_p, cov_p, mean_q, cov_q), checked_order(order, 1.0)
-    return namespace(order).exp(-_exponent(pair, mixture_of(pair, order), order))
+    return namespace(order).exp(-exponent_of(pair, mixture_of(pair, order), order))
 
 
-def _exponent(pair: Pair, mixture: Mixture, order):
+def exponent_of(pair: Pair, mixture: Mixture, order):
     """-log c_a: (1 - a) R(S_p | S_*)/2 + a R(S_q | S_*)/2 + a (1 - a) |z|^2/2."""
     xp = namespace(order)
     # The weight first: where S_* is small, |z|^2 alone may overflow.
@@ -87,12 +87,12 @@ def chernoff_coefficient_vjp(g, mean_p, cov_p, mean_q, cov_q, /, *, order):
     the Gaussian r proportional to p^a q^{1-a}."""
     pair = regular_pair_of(mean_p, cov_p, mean_q, cov_q)
     mixture = mixture_of(pair, checked_order(order, 1.0))
-    g = g * namespace(order).exp(-_exponent(pair, mixture, order))
+    g = g * namespace(order).exp(-exponent_of(pair, mixture, order))
     gradients = mixture_gradients(-g * order * (1 - order), pair, mixture, order)
-    return *gradients, g * _imbalance(pair, mixture, order)
+    return *gradients, g * imbalance_of(pair, mixture, order)
 
 
-def _imbalance(pair: Pair, mixture: Mixture, order):
+def imbalance_of(pair: Pair, mixture: Mixture, order):
     """KL(r || q) - KL(r || p), the derivative of log c_a, which rises from - KL to + KL.
 
     r has the covariance S_p S_*^{-1} S_q: seen from p it is as S_q from S_*, and the reverse.
@@ -156,7 +156,7 @@ def chernoff_information(mean_p, cov_p, mean_q, cov_q, /):
     """
     pair = pair_of(mean_p, cov_p, mean_q, cov_q)
     order = _best_order(pair)
-    return _exponent(pair, mixture_of(pair, order), order)
+    return exponent_of(pair, mixture_of(pair, order), order)
 
 
 def _best_order(pair: Pair):
@@ -178,7 +178,7 @@ def _best_order(pair: Pair):
             break
     # One more with terms that stay accurate near p = q, where the eigenvalues are all but 1.
     mixture = mixture_of(pair, order)
-    step = _imbalance(pair, mixture, order) / _variance_of_log_ratio(pair, mixture)
+    step = imbalance_of(pair, mixture, order) / _variance_of_log_ratio(pair, mixture)
     return _within(0, 1, order - step, order)
 
 

@@ -75,11 +75,11 @@ def gaussian_second_moment_vjp(g, mean, cov, /):
     return 2 * matvec(g, mean), g
 
 
-def checked_moments(mean, cov):
-    """The mean, and a covariance that is one."""
-    require_finite("mean", mean)
-    cov = symmetric("cov", cov)
-    semidefinite_factor("cov", cov)
+def checked_moments(mean, cov, suffix=""):
+    """The mean, and a covariance that is one, possibly singular; errors name them with suffix."""
+    require_finite("mean" + suffix, mean)
+    cov = symmetric("cov" + suffix, cov)
+    semidefinite_factor("cov" + suffix, cov)
     return mean, cov
 
 

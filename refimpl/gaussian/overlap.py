@@ -74,10 +74,11 @@ def bhattacharyya_distance(mean_p, cov_p, mean_q, cov_q, /):
     >>> round(float(refimpl.bhattacharyya_distance([0.0], [[1.0]], [1.0], [[4.0]])), 12)
     0.161571775657
     """
-    return _distance(mean_p, cov_p, mean_q, cov_q)
+    return distance_between(mean_p, cov_p, mean_q, cov_q)
 
 
-def _distance(mean_p, cov_p, mean_q, cov_q):
+def distance_between(mean_p, cov_p, mean_q, cov_q):
+    """The distance as it is computed above, for the formulas that are functions of it."""
     xp = namespace(mean_p)
     delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     factor_p, factor_q, is_proper = density_factors(cov_p, cov_q)
@@ -167,13 +168,13 @@ def bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q, /):
     >>> round(float(refimpl.bhattacharyya_coefficient([0.0], [[1.0]], [1.0], [[4.0]])), 12)
     0.850805462153
     """
-    return namespace(mean_p).exp(-_distance(mean_p, cov_p, mean_q, cov_q))
+    return namespace(mean_p).exp(-distance_between(mean_p, cov_p, mean_q, cov_q))
 
 
 @bhattacharyya_coefficient.defvjp
 def bhattacharyya_coefficient_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
     """-BC times the gradient of the distance."""
-    coefficient = namespace(mean_p).exp(-_distance(mean_p, cov_p, mean_q, cov_q))
+    coefficient = namespace(mean_p).exp(-distance_between(mean_p, cov_p, mean_q, cov_q))
     return bhattacharyya_distance_vjp(-g * coefficient, mean_p, cov_p, mean_q, cov_q)
 
 
@@ -228,7 +229,7 @@ def hellinger_squared(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     0.149194537847
     """
     largest = _largest_hellinger_squared(normalisation)
-    return -largest * namespace(mean_p).expm1(-_distance(mean_p, cov_p, mean_q, cov_q))
+    return -largest * namespace(mean_p).expm1(-distance_between(mean_p, cov_p, mean_q, cov_q))
 
 
 @hellinger_squared.form("textbook")
@@ -241,7 +242,7 @@ def hellinger_squared_textbook(mean_p, cov_p, mean_q, cov_q, /, *, normalisation
 @hellinger_squared.defvjp
 def hellinger_squared_vjp(g, mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     """2c BC times the gradient of the distance."""
-    coefficient = namespace(mean_p).exp(-_distance(mean_p, cov_p, mean_q, cov_q))
+    coefficient = namespace(mean_p).exp(-distance_between(mean_p, cov_p, mean_q, cov_q))
     weight = _largest_hellinger_squared(normalisation) * coefficient
     return bhattacharyya_distance_vjp(g * weight, mean_p, cov_p, mean_q, cov_q)
 

@@ -7,7 +7,7 @@ first; to differentiate it, pass its gradient on to the vjp of the conversion.
 from __future__ import annotations
 
 from refimpl.backend import namespace
-from refimpl.core import require_finite, symmetric_part
+from refimpl.core import require_finite, require_nonnegative, symmetric_part
 from refimpl.formula import formula
 
 _SOURCE = "Golub & Van Loan 2013, section 4.2; gradients as in Murray 2016, arXiv:1602.07527"
@@ -195,8 +195,7 @@ def _diagonal(entries):
 
 def _not_negative(name, x):
     _require_dimension(name, x, axis=-1)
-    if bool((x < 0).any()):
-        raise ValueError(f"{name}: expected no negative entry, got {float(x.min()):.3g}")
+    require_nonnegative(name, x)
     return x
 
 

@@ -11,7 +11,11 @@ from refimpl.check.run import Run
 from refimpl.formula import find
 from tests.check.implementations import RIGHT, WRONG
 
-DTYPES = ("float64", "float32", "float16", "bfloat16")
+DTYPES = [
+    "float32",
+    "bfloat16",
+    *(pytest.param(dtype, marks=pytest.mark.nightly) for dtype in ("float64", "float16")),
+]
 HONEST = [(name, f, options) for name, entries in RIGHT.items() for f, options in entries]
 BUGS = [
     (name, f, words, options) for name, entries in WRONG.items() for f, words, options in entries

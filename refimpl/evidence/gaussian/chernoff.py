@@ -17,7 +17,7 @@ from refimpl.evidence.gaussian.pairs import (
     in_order,
     is_not_negative,
     is_symmetric,
-    marginals_are_closer,
+    processing_brings_closer,
     register,
     same_covariance,
     scale_of,
@@ -65,7 +65,7 @@ for law in (
     vanishes_at_equality,
     depends_on_the_difference_of_means,
     ignores_the_coordinates,
-    marginals_are_closer,
+    processing_brings_closer,
     is_symmetric,
 ):
     information.law(law)

@@ -20,7 +20,7 @@ from refimpl.evidence.gaussian.pairs import (
     independent_blocks_add,
     is_not_negative,
     is_symmetric,
-    marginals_are_closer,
+    processing_brings_closer,
     register,
     same_covariance,
     scale_of,
@@ -45,7 +45,7 @@ for law in (
     depends_on_the_difference_of_means,
     ignores_the_coordinates,
     independent_blocks_add,
-    marginals_are_closer,
+    processing_brings_closer,
 ):
     kl.law(law)
 
@@ -133,7 +133,7 @@ for law in (
     is_symmetric,
     ignores_the_coordinates,
     independent_blocks_add,
-    marginals_are_closer,
+    processing_brings_closer,
 ):
     jeffreys.law(law)
 

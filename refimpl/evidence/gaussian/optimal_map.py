@@ -280,8 +280,10 @@ def products_of_deviations(rng, shape):
 
 @cross.closed_form
 def lines(rng, shape):
-    """Singular u u^T and v v^T with integers: u v^T with the sign of u^T v, 0 where that is"""
-    u, v = (rng.integers(-3, 4, s[:-1]).astype(float) for s in (shape.cov_p, shape.cov_q))
-    sign = np.sign((u * v).sum(axis=-1))[..., None, None]
+    """Singular u u^T and v v^T with integers: u v^T with the sign of u^T v"""
+    # The answer jumps where u^T v is 0, so it must not be.
+    u, v = (rng.integers(1, 4, s[:-1]).astype(float) for s in (shape.cov_p, shape.cov_q))
+    sign = rng.choice([-1.0, 1.0], shape.batch)[..., None, None]
+    v = v * sign[..., 0]
     covs = (z[..., :, None] * z[..., None, :] for z in (u, v))
     return Case(tuple(covs)), sign * u[..., :, None] * v[..., None, :]

@@ -18,7 +18,7 @@ from refimpl.evidence.gaussian.pairs import (
     independent_blocks_add,
     is_not_negative,
     is_symmetric,
-    marginals_are_closer,
+    processing_brings_closer,
     register,
     same_covariance,
     scale_of,
@@ -53,7 +53,7 @@ for sample in (generic, diagonal, same_covariance):
 for law in (is_symmetric, depends_on_the_difference_of_means, ignores_the_coordinates):
     for of in (distance, coefficient, hellinger):
         of.law(law)
-for law in (is_not_negative, vanishes_at_equality, marginals_are_closer):
+for law in (is_not_negative, vanishes_at_equality, processing_brings_closer):
     for of in (distance, hellinger):
         of.law(law)
 distance.law(independent_blocks_add)

@@ -181,6 +181,23 @@ def without_determinants(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     return -unit * namespace(mean_p).expm1(-mahalanobis / 8)
 
 
+@hellinger.mutant(source="https://github.com/dstl/Stone-Soup/pull/287")
+def entrywise_product_of_covariances(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
+    """the determinant is that of the covariances' entrywise product, not of their product"""
+    mahalanobis, middle, _ = _terms(mean_p, cov_p, mean_q, cov_q)
+    unit = {"unit": 1, "double": 2}[normalisation]
+    half = _logdet(cov_p * cov_q) / 2
+    return -unit * namespace(mean_p).expm1(-mahalanobis / 8 - (middle - half) / 2)
+
+
+@hellinger.mutant(source="https://github.com/dstl/Stone-Soup/pull/287")
+def sum_of_covariances_not_halved(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
+    """the mean term is divided by the sum of the covariances, not by their mean"""
+    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
+    unit = {"unit": 1, "double": 2}[normalisation]
+    return -unit * namespace(mean_p).expm1(-mahalanobis / 16 - (middle - half) / 2)
+
+
 @hellinger.mutant
 def root_of_the_determinants_missing(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     """the factor of determinants lacks its root"""

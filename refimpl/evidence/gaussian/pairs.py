@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
@@ -56,18 +58,22 @@ def far_apart(rng, shape):
 
 def near_equal(rng, shape):
     """p and q differ by 1e-8 to 1e-2 of themselves: the textbook formula, torch's too, cancels."""
+    return _differing(rng, shape, rng.uniform(2, 8, shape.batch))
+
+
+def close_by(rng, shape):
+    """p and q differ by 0.3 % to 10 % of themselves, enough to stay off a kink at p = q."""
+    return _differing(rng, shape, rng.uniform(1, 2.5, shape.batch))
+
+
+def _differing(rng, shape, digits):
+    """q, and a p that agrees with it to so many digits."""
     cov_q = covariance(rng, shape.cov_q)
     mean_q = rng.standard_normal(shape.mean_q)
-    difference = 10.0 ** -rng.uniform(2, 8, shape.batch)[..., None]
+    difference = 10.0 ** -np.asarray(digits)[..., None]
     change = symmetric_part(rng.uniform(-1, 1, shape.cov_q)) / shape.axes["d"]
-    return Case(
-        (
-            mean_q + difference * displacement(rng, cov_q),
-            cov_q + difference[..., None] * change,
-            mean_q,
-            cov_q,
-        )
-    )
+    mean_p = mean_q + difference * displacement(rng, cov_q)
+    return Case((mean_p, cov_q + difference[..., None] * change, mean_q, cov_q))
 
 
 def identical(rng, shape):
@@ -131,12 +137,15 @@ def independent_blocks_add(f, case):
         yield Claim(value, first + second, scale_of(first + second, case))
 
 
-def marginals_are_closer(f, case):
-    """Leaving out coordinates never increases the divergence"""
+def processing_brings_closer(f, case):
+    """Leaving out coordinates, or adding the same noise to both, never increases the divergence"""
+    mean_p, cov_p, mean_q, cov_q = case.arrays
     whole = case.call(f)
-    for part in blocks(case, (case.arrays[0].shape[-1] + 1) // 2):
-        if part[0].shape[-1]:
-            yield in_order(f(*part, **case.options), whole, scale_of(whole, case))
+    processed = [(mean_p, cov_p + cov_q, mean_q, cov_q + cov_q)]
+    processed += blocks(case, (mean_p.shape[-1] + 1) // 2)
+    for arrays in processed:
+        if arrays[0].shape[-1]:
+            yield in_order(f(*arrays, **case.options), whole, scale_of(whole, case))
 
 
 def is_symmetric(f, case):

@@ -98,6 +98,13 @@ def order_ignored(mean_p, cov_p, mean_q, cov_q, /, *, order):
     return gaussian_kl(mean_p, cov_p, mean_q, cov_q)
 
 
+@renyi.mutant(source="https://github.com/dit/dit/pull/88")
+def tsallis_divergence(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """Tsallis' divergence (c_a - 1)/(a - 1), without the logarithm"""
+    exponent = (order - 1) * renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=order)
+    return namespace(mean_p).expm1(exponent) / (order - 1)
+
+
 @renyi.mutant
 def bits(mean_p, cov_p, mean_q, cov_q, /, *, order):
     """the result is in bits, not nats"""

@@ -1,0 +1,275 @@
+"""Evidence for the delta rule, and its wrong variants."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl.attention.delta import delta_rule
+from refimpl.attention.recurrent import gated_linear_attention
+from refimpl.backend import namespace, to_host
+from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+from refimpl.evidence.attention.recurrent import (
+    linear_in_values,
+    no_look_ahead,
+    resumed_anywhere,
+    sequence_arrays,
+)
+
+delta = Evidence(
+    delta_rule,
+    sizes={"n": Sizes(1, 1, 17), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6)},
+    empty=("n",),
+    budget=Budget(k=6.0, floor=8.0),
+)
+
+
+# ------------------------------------------------------------------------------------- regimes
+
+
+def _arrays(rng, shape):
+    """Keys of length 1, and strengths of 0.1 to 0.9."""
+    q, k, v = (rng.standard_normal(s) for s in (shape.q, shape.k, shape.v))
+    # Away from 0, so that a rounded key of one feature is no surprise.
+    k = np.where(np.abs(k) < 0.2, 0.5, k)
+    k = k / np.sqrt((k * k).sum(axis=-1, keepdims=True))
+    return q, k, v, rng.uniform(0.1, 0.9, shape.beta)
+
+
+@delta.regime
+def plain(rng, shape):
+    """Keys of length 1, nothing decays"""
+    return Case(_arrays(rng, shape))
+
+
+@delta.regime
+def with_decay(rng, shape):
+    """A decay at every position, a state and a scale"""
+    options = {
+        "log_decay": -rng.exponential(0.5, shape.log_decay),
+        "state": rng.standard_normal(shape.state),
+        "scale": rng.uniform(0.5, 1.0, shape.scale),
+    }
+    return Case(_arrays(rng, shape), options)
+
+
+@delta.regime(adversarial=True)
+def repeated_keys(rng, shape):
+    """Few different keys, so that most writes replace something"""
+    q, k, v, beta = _arrays(rng, shape)
+    k = k[..., np.arange(shape.axes["n"]) % 2, :] if shape.axes["n"] > 1 else k
+    return Case((q, k, v, np.where(rng.random(beta.shape) < 0.5, 1.0, beta)))
+
+
+@delta.regime(adversarial=True)
+def overshooting(rng, shape):
+    """Strengths of 1 to 1.8, which mirror what the state holds"""
+    q, k, v, beta = _arrays(rng, shape)
+    return Case((q, k, v, 1.0 + 0.8 * beta), {"log_decay": np.full(shape.log_decay, -0.1)})
+
+
+# ---------------------------------------------------------------------------------------- laws
+
+
+def _size(case) -> float:
+    q, k, v, _ = (np.abs(np.asarray(to_host(x), dtype=float)).max(initial=1.0) for x in case.arrays)
+    state = case.options.get("state")
+    state = 0.0 if state is None else float(np.abs(to_host(state)).max(initial=0.0))
+    return float(16.0 * q * k * (v + state)) * sum(case.arrays[0].shape[-2:])
+
+
+delta.law(resumed_anywhere(delta))
+delta.law(linear_in_values(2))
+delta.law(no_look_ahead(sequence_arrays(delta)))
+
+
+@delta.law
+def replaced_at_full_strength(f, case):
+    """beta = 1 and keys of length 1: the last state answers the last key with the last value"""
+    q, k, v, beta = case.arrays
+    if q.shape[-2] == 0:
+        return
+    xp = namespace(q)
+    lengths = (k * k).sum(axis=-1)
+    full = xp.ones_like(beta) / lengths
+    _, state = case.with_arrays(q, k, v, full).call(f)
+    answer = (state.swapaxes(-1, -2) @ k[..., -1, :, None])[..., 0]
+    yield Claim(answer, v[..., -1, :] + 0.0 * answer, 4.0 * _size(case))
+
+
+@delta.law
+def nothing_is_written_at_strength_zero(f, case):
+    """beta = 0: the output reads the decaying first state"""
+    q, k, v, beta = case.arrays
+    nothing, log_decay = 0.0 * beta, case.options.get("log_decay")
+    xp = namespace(q)
+    state = case.options.get("state")
+    if state is None:
+        state = xp.zeros((q.shape[-1], v.shape[-1]), dtype=q.dtype)
+    gates = xp.zeros_like(beta) if log_decay is None else log_decay
+    expected = gated_linear_attention(
+        q, 0.0 * k, v, gates[..., None], scale=case.options.get("scale"), state=state
+    )
+    found = case.with_arrays(q, k, v, nothing).call(f)
+    for a, b in zip(found, expected, strict=True):
+        yield Claim(a, b, _size(case))
+
+
+# -------------------------------------------------------------------------------- closed forms
+
+
+@delta.closed_form
+def orthogonal_keys(rng, shape):
+    """Keys e_1, e_2, ... that come once: nothing is replaced, the state holds beta v"""
+    q, _, v, beta = _arrays(rng, shape)
+    n, d = shape.axes["n"], shape.axes["d"]
+    k = np.broadcast_to(np.eye(n, d), shape.k).copy()
+    rows = beta[..., None] * v
+    state = np.zeros((*shape.batch, d, v.shape[-1]))
+    state[..., : min(n, d), :] = rows[..., : min(n, d), :]
+    output = d**-0.5 * np.tril(q @ k.swapaxes(-1, -2)) @ rows
+    return Case((q, k, v, beta)), (output, state)
+
+
+@delta.closed_form
+def one_key_again_and_again(rng, shape):
+    """The same key e_1 at strength 1/2: the answer halves its distance to a constant value"""
+    n, d, width = (shape.axes[axis] for axis in ("n", "d", "v"))
+    e1 = np.broadcast_to((np.arange(d) == 0).astype(float), shape.k).copy()
+    reached = 8.0 * (1.0 - 0.5 ** np.arange(1, n + 1))
+    output = d**-0.5 * np.broadcast_to(reached[:, None], (*shape.batch, n, width))
+    state = np.zeros((*shape.batch, d, width))
+    state[..., 0, :] = reached[-1] if n else 0.0
+    arrays = e1.copy(), e1, np.full(shape.v, 8.0), np.full(shape.beta, 0.5)
+    return Case(arrays), (output, state)
+
+
+# ------------------------------------------------------------------------------------- mutants
+
+
+def _loop(write, read=None):
+    """A variant from write(state, decay, key, value, beta) and read(query, before, after)."""
+
+    def body(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
+        factor = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
+        state = np.zeros((q.shape[-1], v.shape[-1])) if state is None else np.asarray(state)
+        decay = np.ones(q.shape[-2]) if log_decay is None else np.exp(log_decay)
+        outputs = []
+        for i in range(q.shape[-2]):
+            key, value = k[..., i, :, None], v[..., i, None, :]
+            before = state
+            state = write(state, decay[..., i, None, None], key, value, beta[..., i, None, None])
+            seen = before if read == "before" else state
+            outputs.append(((factor * q)[..., i, None, :] @ seen)[..., 0, :])
+        if not outputs:
+            return delta_rule(q, k, v, beta, state=state)
+        return np.stack(outputs, axis=-2), state
+
+    return body
+
+
+def _answer(key, state):
+    return key.swapaxes(-1, -2) @ state
+
+
+def _variant(name, text, write, read=None, source=""):
+    body = _loop(write, read)
+    body.__name__, body.__doc__ = name, text
+    delta.mutant(body, source=source)
+
+
+_variant(
+    "error_before_the_decay",
+    "the error is formed with the state before it decays",
+    lambda s, g, k, v, b: g * s + b * k * (v - _answer(k, s)),
+    source="https://github.com/fla-org/flash-linear-attention/issues/885",
+)
+_variant(
+    "nothing_replaced",
+    "nothing is subtracted: it is gated linear attention",
+    lambda s, g, k, v, b: g * s + b * k * v,
+)
+_variant(
+    "strength_ignored",
+    "beta is ignored",
+    lambda s, g, k, v, b: g * s + k * (v - _answer(k, g * s)),
+)
+_variant(
+    "strength_of_the_value_alone",
+    "beta multiplies the value but not what is removed",
+    lambda s, g, k, v, b: g * s + k * (b * v - _answer(k, g * s)),
+)
+_variant(
+    "sign_of_the_removal",
+    "what the state holds for the key is added instead of removed",
+    lambda s, g, k, v, b: g * s + b * k * (v + _answer(k, g * s)),
+)
+_variant(
+    "decay_ignored",
+    "the decay is ignored",
+    lambda s, g, k, v, b: s + b * k * (v - _answer(k, s)),
+)
+_variant(
+    "decay_after_the_write",
+    "the decay comes after the write",
+    lambda s, g, k, v, b: g * (s + b * k * (v - _answer(k, s))),
+)
+_variant(
+    "read_before_the_write",
+    "a position reads the state before it writes",
+    lambda s, g, k, v, b: g * s + b * k * (v - _answer(k, g * s)),
+    read="before",
+)
+
+
+@delta.mutant
+def scale_missing(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
+    """the queries are not divided by sqrt d"""
+    scale = 1.0 if scale is None else scale
+    return delta_rule(q, k, v, beta, log_decay=log_decay, scale=scale, state=state)
+
+
+@delta.mutant
+def state_ignored(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
+    """the state before the first position is ignored"""
+    return delta_rule(q, k, v, beta, log_decay=log_decay, scale=scale)
+
+
+def _wrong_gradients(body):
+    """Register gradients changed from the right ones, given as a list."""
+
+    def mutant(g, q, k, v, beta, /, **options):
+        found = list(delta_rule.vjp(g, q, k, v, beta, **options))
+        return tuple(body(found, g, (q, k, v, beta), options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return delta.mutant(mutant, gradient=True)
+
+
+@_wrong_gradients
+def gradient_of_state_ignored(found, g, arrays, options):
+    """the cotangent of the last state is ignored"""
+    return delta_rule.vjp((g[0], 0.0 * g[1]), *arrays, **options)
+
+
+@_wrong_gradients
+def gradient_of_strength_of_the_value(found, g, arrays, options):
+    """the gradient in the strengths lacks what they remove"""
+    q, k, v, beta = arrays
+    gates = options.get("log_decay")
+    gates = np.zeros_like(beta) if gates is None else np.broadcast_to(gates, beta.shape)
+    rest = {n: options[n] for n in ("scale", "state") if n in options}
+    dvalues = gated_linear_attention.vjp(g, q, k, beta[..., None] * v, gates[..., None], **rest)[2]
+    return [*found[:3], (dvalues * v).sum(axis=-1), *found[4:]]
+
+
+@_wrong_gradients
+def gradient_of_the_write_alone(found, g, arrays, options):
+    """the gradient in the keys lacks what they remove"""
+    q, k, v, beta = arrays
+    gates = options.get("log_decay")
+    gates = np.zeros_like(beta) if gates is None else gates
+    rest = {n: options[n] for n in ("scale", "state") if n in options}
+    plain_keys = gated_linear_attention.vjp(
+        g, q, k, beta[..., None] * v, np.broadcast_to(gates, beta.shape)[..., None], **rest
+    )
+    return [found[0], plain_keys[1], *found[2:]]

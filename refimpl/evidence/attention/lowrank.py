@@ -1,0 +1,592 @@
+"""Evidence for Linformer, Synthesizer and cosFormer, and their wrong variants."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refimpl.attention.linear import linear_attention
+from refimpl.attention.lowrank import (
+    cosformer_attention,
+    linformer_attention,
+    synthesizer_attention,
+    synthesizer_logits,
+)
+from refimpl.attention.softmax import softmax_attention
+from refimpl.backend import namespace, to_host
+from refimpl.core import softmax
+from refimpl.evidence import Case, Claim, Evidence, Sizes
+
+_SMALL = Sizes(1, 1, 8)
+
+linformer = Evidence(
+    linformer_attention,
+    sizes={"d": _SMALL, "v": _SMALL, "l": _SMALL, "m": Sizes(1, 1, 17)},
+    empty=("n",),
+    ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
+)
+synthesizer = Evidence(
+    synthesizer_attention,
+    sizes={"v": _SMALL},
+    empty=("n", "m"),
+    options={"causal": ("top_left", "bottom_right", True)},
+    ties=({"m": "n"},),
+)
+dense = Evidence(
+    synthesizer_logits, sizes={"d": _SMALL, "h": _SMALL, "m": _SMALL}, empty=("n", "d", "h", "m")
+)
+cosformer = Evidence(
+    cosformer_attention,
+    sizes={"d": _SMALL, "v": _SMALL},
+    empty=("n", "m"),
+    fixed={"length": 64},
+    options={"causal": ("top_left", "bottom_right", True), "length": (128,), "eps": (0.5,)},
+    combinations=({"causal": True, "offset": 3},),
+    ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
+)
+
+
+def _largest(x) -> float:
+    return float(np.abs(np.nan_to_num(np.asarray(to_host(x), dtype=float))).max(initial=1.0))
+
+
+def _kept(x, mask):
+    return x if mask is None else np.where(mask[..., None], x, 0.0)
+
+
+# ----------------------------------------------------------------------------------- Linformer
+
+
+def _projected(rng, shape):
+    arrays = tuple(rng.standard_normal(s) for s in (shape.q, shape.k, shape.v))
+    m = max(shape.axes["m"], 1)
+    shapes = shape.key_projection, shape.value_projection
+    return (*arrays, *(rng.standard_normal(s) / m**0.5 for s in shapes))
+
+
+@linformer.regime
+def normal(rng, shape):
+    """Normal inputs and projections"""
+    return Case(_projected(rng, shape))
+
+
+@linformer.regime
+def masked(rng, shape):
+    """A random mask and a scale"""
+    options = {"mask": rng.random(shape.mask) < 0.6, "scale": rng.uniform(0.2, 1.0, shape.scale)}
+    return Case(_projected(rng, shape), options)
+
+
+@linformer.regime(adversarial=True)
+def sharp(rng, shape):
+    """Logits of several tens"""
+    q, k, *rest = _projected(rng, shape)
+    return Case((4.0 * q, 4.0 * k, *rest))
+
+
+@linformer.regime(adversarial=True)
+def large_values(rng, shape):
+    """Values with a common mean far above their spread"""
+    q, k, v, *rest = _projected(rng, shape)
+    return Case((q, k, v + 20.0, *rest))
+
+
+def _condition(case) -> float:
+    q, k, v, e, f = map(_largest, case.arrays)
+    m, d = case.arrays[1].shape[-2:]
+    return (1.0 + q * k * e * m * d) * v * f * m
+
+
+@linformer.law
+def linear_in_values(f, case):
+    """The output is linear in the values"""
+    q, k, v, *rest = case.arrays
+    other = namespace(v).flip(v, axis=-1)
+    left = case.with_arrays(q, k, v - 0.5 * other, *rest).call(f)
+    right = case.call(f) - 0.5 * case.with_arrays(q, k, other, *rest).call(f)
+    yield Claim(left, right, 2.0 * _condition(case))
+
+
+@linformer.law
+def projections_turn_with_the_sequence(f, case):
+    """Reordering keys, values, the mask and the columns of both projections changes nothing"""
+    q, k, v, e, h = case.arrays
+    mask = case.options.get("mask")
+    options = {} if mask is None else {"mask": mask[..., ::-1]}
+    turned = case.with_arrays(q, k[..., ::-1, :], v[..., ::-1, :], e[..., ::-1], h[..., ::-1])
+    yield Claim(turned.with_options(**options).call(f), case.call(f), _condition(case))
+
+
+@linformer.law
+def projected_keys_may_change_places(f, case):
+    """Reordering the rows of both projections changes nothing"""
+    q, k, v, e, h = case.arrays
+    turned = case.with_arrays(q, k, v, e[..., ::-1, :], h[..., ::-1, :])
+    yield Claim(turned.call(f), case.call(f), _condition(case))
+
+
+@linformer.closed_form
+def equal_rows(rng, shape):
+    """Equal rows of the key projection average the rows of F V"""
+    q, k, v, e, f = _projected(rng, shape)
+    e = np.broadcast_to(e[..., :1, :], e.shape).copy()
+    answer = np.broadcast_to(
+        (f @ v).mean(axis=-2, keepdims=True), (*shape.batch, shape.axes["n"], v.shape[-1])
+    )
+    return Case((q, k, v, e, f)), answer
+
+
+@linformer.closed_form
+def one_row(rng, shape):
+    """Projections whose other rows are far below: the first row of F V"""
+    q, k, v, e, f = _projected(rng, shape)
+    first = (np.arange(shape.axes["l"]) == 0)[:, None]
+    q, k = np.ones(shape.q), np.ones(shape.k)
+    e = np.where(first, 100.0, -100.0) / max(shape.axes["m"], 1) + 0.0 * e
+    answer = np.broadcast_to((f @ v)[..., :1, :], (*shape.batch, shape.axes["n"], v.shape[-1]))
+    return Case((q, k, v, e, f)), answer
+
+
+def _linformer(body):
+    def mutant(q, k, v, e, f, /, *, mask=None, scale=None):
+        return body(q, k, v, e, f, mask, scale)
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return linformer.mutant(mutant)
+
+
+@_linformer
+def projections_exchanged(q, k, v, e, f, mask, scale):
+    """the projections of keys and values are exchanged"""
+    return linformer_attention(q, k, v, f, e, mask=mask, scale=scale)
+
+
+@_linformer
+def one_projection(q, k, v, e, f, mask, scale):
+    """the projection of the keys is used for the values too"""
+    return linformer_attention(q, k, v, e, e, mask=mask, scale=scale)
+
+
+@_linformer
+def values_not_masked(q, k, v, e, f, mask, scale):
+    """the mask is ignored"""
+    return linformer_attention(q, k, v, e, f, scale=scale)
+
+
+@_linformer
+def scale_of_the_projection(q, k, v, e, f, mask, scale):
+    """the logits are divided by the root of the number of projected keys"""
+    scale = e.shape[-2] ** -0.5 if scale is None else scale
+    return linformer_attention(q, k, v, e, f, mask=mask, scale=scale)
+
+
+@_linformer
+def projection_after_the_softmax(q, k, v, e, f, mask, scale):
+    """the softmax runs over all keys, and the weights are projected"""
+    weights = softmax_attention(q, _kept(k, mask), np.eye(k.shape[-2]), scale=scale)
+    return (weights @ e.swapaxes(-1, -2)) @ (f @ _kept(v, mask))
+
+
+@linformer.mutant(gradient=True)
+def gradient_of_projections_missing(g, q, k, v, e, f, /, **options):
+    """the projections are taken for constants"""
+    found = linformer_attention.vjp(g, q, k, v, e, f, **options)
+    return *found[:3], 0.0 * found[3], 0.0 * found[4], *found[5:]
+
+
+@linformer.mutant(gradient=True)
+def gradient_of_masked_keys(g, q, k, v, e, f, /, *, mask=None, **options):
+    """masked keys and values get a gradient"""
+    full = linformer_attention.vjp(g, q, _kept(k, mask), _kept(v, mask), e, f, **options)
+    right = linformer_attention.vjp(g, q, k, v, e, f, mask=mask, **options)
+    return right[0], full[1], full[2], *right[3:]
+
+
+# --------------------------------------------------------------------------------- Synthesizer
+
+
+@synthesizer.regime
+def free_logits(rng, shape):
+    """Normal logits and values"""
+    return Case((rng.standard_normal(shape.logits), rng.standard_normal(shape.v)))
+
+
+@synthesizer.regime
+def with_masks(rng, shape):
+    """A random mask, with rows that keep nothing"""
+    case = free_logits(rng, shape)
+    mask = rng.random(shape.mask) < 0.6
+    mask[..., ::3, :] = False
+    return Case(case.arrays, {"mask": mask})
+
+
+@synthesizer.regime(adversarial=True)
+def huge_logits(rng, shape):
+    """Logits of hundreds, whose exponentials overflow"""
+    logits, v = free_logits(rng, shape).arrays
+    return Case((200.0 * logits, v))
+
+
+@synthesizer.law
+def rows_may_be_shifted(f, case):
+    """A number added to all logits of a row changes nothing"""
+    logits, v = case.arrays
+    size = _largest(v) * (1.0 + _largest(logits))
+    yield Claim(case.with_arrays(logits + 0.5, v).call(f), case.call(f), size)
+
+
+@synthesizer.law
+def linear_in_the_values(f, case):
+    """The output is linear in the values"""
+    logits, v = case.arrays
+    other = namespace(v).flip(v, axis=-1)
+    left = case.with_arrays(logits, v - 0.5 * other).call(f)
+    right = case.call(f) - 0.5 * case.with_arrays(logits, other).call(f)
+    yield Claim(left, right, 4.0 * _largest(v))
+
+
+@synthesizer.closed_form
+def equal_logits(rng, shape):
+    """Equal logits average the values"""
+    v = rng.standard_normal(shape.v)
+    mean = v.sum(axis=-2, keepdims=True) / max(shape.axes["m"], 1)
+    answer = np.broadcast_to(mean, (*shape.batch, shape.axes["n"], v.shape[-1]))
+    return Case((np.full(shape.logits, 3.0), v)), answer
+
+
+@synthesizer.closed_form
+def powers_of_two(rng, shape):
+    """Logits j log 2: weights 2^j/(2^m - 1)"""
+    m = shape.axes["m"]
+    v = rng.standard_normal(shape.v)
+    weights = 2.0 ** np.arange(m) / max(2.0**m - 1.0, 1.0)
+    logits = np.broadcast_to(math.log(2.0) * np.arange(m), shape.logits).copy()
+    mean = (weights[:, None] * v).sum(axis=-2, keepdims=True)
+    return Case((logits, v)), np.broadcast_to(mean, (*shape.batch, shape.axes["n"], v.shape[-1]))
+
+
+@synthesizer.mutant
+def over_queries(logits, v, /, **options):
+    """the softmax runs over the queries"""
+    return (softmax(logits, axis=-2) if logits.shape[-2] else logits) @ v
+
+
+@synthesizer.mutant
+def logits_as_weights(logits, v, /, **options):
+    """there is no softmax"""
+    return logits @ v
+
+
+@synthesizer.mutant
+def scaled_logits(logits, v, /, **options):
+    """the logits are divided by the root of the number of keys"""
+    return synthesizer_attention(logits * max(logits.shape[-1], 1) ** -0.5, v, **options)
+
+
+@synthesizer.mutant
+def mask_left_out(logits, v, /, *, mask=None, **options):
+    """the mask is ignored"""
+    return synthesizer_attention(logits, v, **options)
+
+
+@synthesizer.mutant
+def causal_left_out(logits, v, /, *, causal=None, offset=None, **options):
+    """causal is ignored"""
+    return synthesizer_attention(logits, v, **options)
+
+
+@synthesizer.mutant(gradient=True)
+def gradient_as_sigmoid(g, logits, v, /, **options):
+    """the gradient in the logits is that of independent sigmoids"""
+    dlogits, dv = synthesizer_attention.vjp(g, logits, v, **options)
+    weights = synthesizer_attention(logits, np.eye(v.shape[-2]), **options)
+    return weights * (1 - weights) * (g @ v.swapaxes(-1, -2)), dv
+
+
+@synthesizer.mutant(gradient=True)
+def gradient_of_values_sign(g, logits, v, /, **options):
+    """the gradient in the values has the wrong sign"""
+    dlogits, dv = synthesizer_attention.vjp(g, logits, v, **options)
+    return dlogits, -dv
+
+
+def _network(rng, shape):
+    """Units whose inputs are not near 0, where relu has a kink."""
+    x = rng.uniform(0.5, 1.0, shape.x) * rng.choice([-1.0, 1.0], shape.x)
+    weight = 0.5 * rng.uniform(-1.0, 1.0, shape.weight_in) / max(shape.axes["d"], 1)
+    bias = rng.uniform(0.75, 2.0, shape.bias_in) * rng.choice([-1.0, 1.0], shape.bias_in)
+    return (
+        x,
+        weight,
+        bias,
+        rng.standard_normal(shape.weight_out),
+        rng.standard_normal(shape.bias_out),
+    )
+
+
+@dense.regime
+def away_from_the_kink(rng, shape):
+    """Hidden units that are clearly on or off"""
+    return Case(_network(rng, shape))
+
+
+@dense.regime(adversarial=True)
+def mostly_off(rng, shape):
+    """Most hidden units are off"""
+    x, weight, bias, *rest = _network(rng, shape)
+    return Case((x, weight, np.where(rng.random(bias.shape) < 0.8, -np.abs(bias), bias), *rest))
+
+
+@dense.law
+def affine_in_the_second_layer(f, case):
+    """Logits are affine in the weights of the second layer"""
+    x, w, b, out, shift = case.arrays
+    left = f(x, w, b, 2.0 * out, shift)
+    yield Claim(left, 2.0 * case.call(f) - shift[..., None, :], _terms(case))
+
+
+def _terms(case):
+    """The sizes of the sums behind the logits."""
+    x, w, b, out, shift = case.arrays
+    hidden = 2.0 + _largest(x) * abs(w).sum() + _largest(b)
+    return 1.0 + abs(out).sum(axis=-2, keepdims=True) * hidden + abs(shift[..., None, :])
+
+
+@dense.law
+def units_may_change_places(f, case):
+    """Reordering the hidden units changes nothing"""
+    x, w, b, out, shift = case.arrays
+    turned = f(x, w[..., ::-1], b[..., ::-1], out[..., ::-1, :], shift)
+    yield Claim(turned, case.call(f), _terms(case))
+
+
+@dense.closed_form
+def all_off(rng, shape):
+    """Units that are off leave the second bias"""
+    x, w, b, out, shift = _network(rng, shape)
+    answer = np.broadcast_to(shift[..., None, :], (*shape.batch, shape.axes["n"], shape.axes["m"]))
+    return Case((x, w, -np.abs(b), out, shift)), answer
+
+
+@dense.closed_form
+def all_on(rng, shape):
+    """Units that are on make two affine maps"""
+    x, w, b, out, shift = _network(rng, shape)
+    hidden = x @ w + np.abs(b)[..., None, :]
+    return Case((x, w, np.abs(b), out, shift)), hidden @ out + shift[..., None, :]
+
+
+@dense.mutant
+def relu_left_out(x, w, b, out, shift, /):
+    """there is no relu"""
+    return (x @ w + b[..., None, :]) @ out + shift[..., None, :]
+
+
+@dense.mutant
+def first_bias_left_out(x, w, b, out, shift, /):
+    """the first bias is left out"""
+    return synthesizer_logits(x, w, 0.0 * b, out, shift)
+
+
+@dense.mutant
+def second_bias_left_out(x, w, b, out, shift, /):
+    """the second bias is left out"""
+    return synthesizer_logits(x, w, b, out, 0.0 * shift)
+
+
+@dense.mutant
+def relu_on_the_output(x, w, b, out, shift, /):
+    """relu is applied to the logits too"""
+    return np.maximum(synthesizer_logits(x, w, b, out, shift), 0)
+
+
+@dense.mutant(gradient=True)
+def gradient_through_units_that_are_off(g, x, w, b, out, shift, /):
+    """units that are off pass a gradient"""
+    found = synthesizer_logits.vjp(g, x, w, b, out, shift)
+    dhidden = g @ out.swapaxes(-1, -2)
+    return (
+        dhidden @ w.swapaxes(-1, -2),
+        x.swapaxes(-1, -2) @ dhidden,
+        dhidden.sum(axis=-2),
+        *found[3:],
+    )
+
+
+@dense.mutant(gradient=True)
+def gradient_of_biases_missing(g, x, w, b, out, shift, /):
+    """the biases are taken for constants"""
+    found = synthesizer_logits.vjp(g, x, w, b, out, shift)
+    return found[0], found[1], 0.0 * found[2], found[3], 0.0 * found[4]
+
+
+# ----------------------------------------------------------------------------------- cosFormer
+
+
+def _arrays(rng, shape):
+    """Queries and keys away from 0, where relu has a kink."""
+    q, k = (rng.standard_normal(s) for s in (shape.q, shape.k))
+    q, k = (np.where(np.abs(x) < 0.1, 0.5, x) for x in (q, k))
+    return q, k, rng.standard_normal(shape.v)
+
+
+@cosformer.regime
+def ordinary(rng, shape):
+    """Normal queries, keys and values"""
+    return Case(_arrays(rng, shape))
+
+
+@cosformer.regime
+def causal_and_masked(rng, shape):
+    """Causal, with a mask"""
+    options = {"mask": rng.random(shape.mask) < 0.7, "causal": "top_left"}
+    return Case(_arrays(rng, shape), options)
+
+
+@cosformer.regime(adversarial=True)
+def just_long_enough(rng, shape):
+    """A length of the longer sequence, so that the farthest weights are nearly 0"""
+    length = max(shape.axes["n"], shape.axes["m"], 1)
+    return Case(_arrays(rng, shape), {"length": length})
+
+
+@cosformer.regime(adversarial=True)
+def features_off(rng, shape):
+    """Every third query has no positive feature"""
+    q, k, v = _arrays(rng, shape)
+    q[..., ::3, :] = -np.abs(q[..., ::3, :])
+    return Case((q, k, v))
+
+
+def _spread(case) -> float:
+    return 64.0 * _largest(case.arrays[2]) * case.arrays[0].shape[-1]
+
+
+@cosformer.law
+def constant_values(f, case):
+    """Where all values are equal so is the output, but for eps and empty rows"""
+    if case.options.get("eps") is None:
+        q, k, v = case.arrays
+        output = case.with_arrays(q, k, namespace(v).full(v.shape, 2.5, dtype=v.dtype)).call(f)
+        yield Claim(output * (output - 2.5), 0.0 * output, 2.5 * _spread(case))
+
+
+@cosformer.law
+def direction_of_time(f, case):
+    """Without causality, reversing queries and keys with as many positions reverses the output"""
+    q, k, v = case.arrays
+    if case.options.get("causal") is None and q.shape[-2] == k.shape[-2]:
+        mask = case.options.get("mask")
+        options = {} if mask is None else {"mask": mask[..., ::-1]}
+        turned = case.with_arrays(*(x[..., ::-1, :] for x in (q, k, v))).with_options(**options)
+        yield Claim(turned.call(f)[..., ::-1, :], case.call(f), _spread(case))
+
+
+@cosformer.law
+def very_long(f, case):
+    """A very long length leaves linear attention with relu features"""
+    q, k, v = case.arrays
+    options = {n: case.options.get(n) for n in ("mask", "causal", "eps", "offset")}
+    expected = linear_attention(q, k, v, features="relu", **options)
+    far = case.with_options(length=2**40)
+    yield Claim(far.call(f), expected, _spread(case))
+
+
+@cosformer.closed_form
+def ones(rng, shape):
+    """Queries and keys of one: weights cos(pi (i - j)/2M) over their sum"""
+    n, m = shape.axes["n"], shape.axes["m"]
+    v = rng.standard_normal(shape.v)
+    weights = np.cos(np.pi * (np.arange(n)[:, None] - np.arange(m)) / 128.0)
+    total = weights.sum(axis=-1, keepdims=True)
+    answer = weights / np.where(total == 0, 1, total) @ v
+    return Case((np.ones(shape.q), np.ones(shape.k), v)), answer
+
+
+@cosformer.closed_form
+def one_key(rng, shape):
+    """A query that sees one key returns its value"""
+    _, _, v = _arrays(rng, shape)
+    m = shape.axes["m"]
+    first = v[..., :1, :] if m else np.zeros((1, v.shape[-1]))
+    answer = np.broadcast_to(first, (*shape.batch, shape.axes["n"], v.shape[-1]))
+    return Case((np.ones(shape.q), np.ones(shape.k), v), {"mask": np.arange(m) == 0}), answer
+
+
+def _cosformer(body):
+    def mutant(q, k, v, /, **options):
+        return body(q, k, v, dict(options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return cosformer.mutant(mutant)
+
+
+@_cosformer
+def length_of_the_call(q, k, v, options):
+    """the length is that of the longer sequence in the call"""
+    longest = max(q.shape[-2], k.shape[-2], 1)
+    shift = options.get("offset") or 0
+    return cosformer_attention(q, k, v, **options | {"length": longest + max(shift, 0)})
+
+
+@_cosformer
+def whole_half_wave(q, k, v, options):
+    """the angle is pi (i - j)/M, twice as much"""
+    if options["length"] < 2 * max(q.shape[-2] + (options.get("offset") or 0), k.shape[-2], 1):
+        return cosformer_attention(q, k, v, **options)
+    return cosformer_attention(q, k, v, **options | {"length": options["length"] // 2})
+
+
+@_cosformer
+def weights_do_not_fall(q, k, v, options):
+    """there is no cosine: it is linear attention with relu features"""
+    options.pop("length")
+    return linear_attention(q, k, v, features="relu", **options)
+
+
+@_cosformer
+def cosine_of_the_sum(q, k, v, options):
+    """sines are subtracted: the weight is cos(pi (i + j)/2M)"""
+    length, start = options.pop("length"), options.get("offset") or 0
+    if options.get("causal") == "bottom_right":
+        start = k.shape[-2] - q.shape[-2]
+    features = []
+    for x, shift, sign in ((q, start, 1.0), (k, 0, -1.0)):
+        angles = np.pi * (np.arange(x.shape[-2]) + shift)[:, None] / (2 * length)
+        x = np.maximum(x, 0)
+        features.append(np.concatenate([x * np.cos(angles), sign * x * np.sin(angles)], axis=-1))
+    return linear_attention(*features, v, features="identity", **options)
+
+
+@_cosformer
+def not_rectified(q, k, v, options):
+    """the absolute value of the queries is taken instead of their positive part"""
+    return cosformer_attention(np.abs(q), k, v, **options)
+
+
+@_cosformer
+def mask_is_ignored(q, k, v, options):
+    """the mask is ignored"""
+    return cosformer_attention(q, k, v, **options | {"mask": None})
+
+
+@_cosformer
+def causality_ignored(q, k, v, options):
+    """causal is ignored"""
+    return cosformer_attention(q, k, v, **options | {"causal": None, "offset": None})
+
+
+@cosformer.mutant(gradient=True)
+def gradient_through_the_kink(g, q, k, v, /, **options):
+    """negative queries get the gradient of positive ones"""
+    found = cosformer_attention.vjp(g, q, k, v, **options)
+    other = cosformer_attention.vjp(g, np.abs(q), k, v, **options)
+    return np.where(q > 0, found[0], other[0]), *found[1:]
+
+
+@cosformer.mutant(gradient=True)
+def gradient_without_cosine(g, q, k, v, /, **options):
+    """the gradients are those of linear attention with relu features"""
+    options.pop("length")
+    return linear_attention.vjp(g, q, k, v, features="relu", **options)

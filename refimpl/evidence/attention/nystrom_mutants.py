@@ -1,0 +1,333 @@
+"""Wrong variants of Nystrom attention: the bugs that public code had, and their neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl.attention.nystrom import nystrom_attention, segment_means
+from refimpl.attention.pseudoinverse import iterated_inverse, pseudo_inverse
+from refimpl.attention.softmax import softmax_attention
+from refimpl.core import softmax
+from refimpl.evidence.attention.nystrom import attention, means
+
+# ------------------------------------------------------------------------------------ segments
+
+
+def _means_mutant(body):
+    """Register a variant of the means from body(x, options)."""
+
+    def mutant(x, /, **options):
+        return body(x, options)
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return means.mutant(mutant)
+
+
+def _other_segments(name, text, segments):
+    def body(x, options):
+        if options.get("segments", "uneven") != "uneven":
+            return segment_means(x, **options)
+        return segment_means(x, **options | {"segments": segments})
+
+    body.__name__, body.__doc__ = name, text
+    _means_mutant(body)
+
+
+_other_segments(
+    "longer_first", "the longer segments come first, as in numpy.array_split", "array_split"
+)
+_other_segments("padded_tail", "the tail is padded with zeros that count", "zero_padded")
+_other_segments("padded_front", "zeros that count are put before the start", "front_padded")
+_other_segments("overlapping_pools", "the segments overlap, as in adaptive pooling", "overlapping")
+
+
+@_means_mutant
+def sums(x, options):
+    """the sums of the segments are not divided"""
+    found = segment_means(x, **options)
+    return found * (x.shape[-2] // options["landmarks"])
+
+
+@_means_mutant
+def strided_positions(x, options):
+    """a landmark is the mean of every l-th position instead of neighbours"""
+    mask = options.get("mask")
+    rows = []
+    for a in range(options["landmarks"]):
+        part = {} if mask is None else {"mask": mask[..., a :: options["landmarks"]]}
+        rows.append(segment_means(x[..., a :: options["landmarks"], :], landmarks=1, **part))
+    return np.concatenate(rows, axis=-2)
+
+
+@_means_mutant
+def first_positions(x, options):
+    """a landmark is the first position of its segment"""
+    n, count = x.shape[-2], options["landmarks"]
+    return np.nan_to_num(x[..., [a * n // count for a in range(count)], :])
+
+
+@_means_mutant
+def mask_counts(x, options):
+    """masked positions are zeros that count"""
+    mask = options.get("mask")
+    x = x if mask is None else np.where(mask[..., None], x, 0.0)
+    return segment_means(x, **options | {"mask": None})
+
+
+@_means_mutant
+def mask_ignored(x, options):
+    """the mask is ignored"""
+    return segment_means(x, **options | {"mask": None})
+
+
+@means.mutant(gradient=True)
+def gradient_not_divided(g, x, /, **options):
+    """the gradient lacks the lengths of the segments"""
+    (found,) = segment_means.vjp(g, x, **options)
+    return (found * (x.shape[-2] // options["landmarks"]),)
+
+
+@means.mutant(gradient=True)
+def gradient_under_mask(g, x, /, **options):
+    """masked positions get a gradient"""
+    return segment_means.vjp(g, x, **options | {"mask": None})
+
+
+# ----------------------------------------------------------------------------------- attention
+
+
+def _changed(body=None, *, source=""):
+    """Register a variant from body(q, k, v, options)."""
+    if body is None:
+        return lambda body: _changed(body, source=source)
+
+    def mutant(q, k, v, /, **options):
+        return body(q, k, v, dict(options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return attention.mutant(mutant, source=source)
+
+
+def _scaled(q, options):
+    scale = options.get("scale")
+    return q * (q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None])
+
+
+def _clean(x, mask):
+    return np.nan_to_num(x) if mask is None else np.where(mask[..., None], x, 0.0)
+
+
+def _softmaxes(q, k, options):
+    """F, A and B where every segment has positions; masked keys in B alone."""
+    mask, query_mask = options.get("mask"), options.get("query_mask")
+    q, k = _clean(q, query_mask), _clean(k, mask)
+    rest = {n: options[n] for n in ("landmarks", "segments") if n in options}
+    qt, kt = segment_means(q, mask=query_mask, **rest), segment_means(k, mask=mask, **rest)
+
+    def transposed(x):
+        return x.swapaxes(-1, -2)
+
+    right = _scaled(qt, options) @ transposed(k)
+    right = right if mask is None else np.where(mask[..., None, :], right, -1e300)
+    return (
+        softmax(_scaled(q, options) @ transposed(kt), axis=-1),
+        softmax(_scaled(qt, options) @ transposed(kt), axis=-1),
+        softmax(right, axis=-1),
+    )
+
+
+def _inverted(middle, options):
+    if options.get("inverse") == "exact":
+        return pseudo_inverse(middle, rcond=options.get("rcond"))
+    if options.get("inverse") == "none":
+        return np.eye(middle.shape[-1])
+    return iterated_inverse(middle, steps=options.get("steps", 6))
+
+
+def _finish(output, q, k, v, options):
+    """The convolution as it is right, and masked queries."""
+    if options.get("convolution") is not None:
+        plain = {"landmarks": 1, "inverse": "none", "mask": options.get("mask")}
+        kernel = options["convolution"]
+        output = output + nystrom_attention(q, k, v, convolution=kernel, **plain)
+        output = output - nystrom_attention(q, k, v, **plain)
+    return _clean(output, options.get("query_mask"))
+
+
+@_changed
+def empty_segments_kept(q, k, v, options):
+    """segments without a kept position stay landmarks of zeros"""
+    left, middle, right = _softmaxes(q, k, options)
+    output = left @ _inverted(middle, options) @ right @ _clean(v, options.get("mask"))
+    return _finish(output, q, k, v, options)
+
+
+@_changed(source="https://github.com/mlpen/Nystromformer/issues/3")
+def divisor_of_the_batch(q, k, v, options):
+    """the iteration starts from one divisor for the batch and all heads"""
+    if options.get("inverse", "iterated") != "iterated" or options.get("mask") is not None:
+        return nystrom_attention(q, k, v, **options)
+    left, middle, right = _softmaxes(q, k, options)
+    sizes = np.abs(middle)
+    largest = sizes.sum(axis=-2).max() * sizes.sum(axis=-1).max()
+    inverse = iterated_inverse(middle, steps=options.get("steps", 6), divisor=largest)
+    return _finish(left @ inverse @ right @ v, q, k, v, options)
+
+
+@_changed
+def padding_in_the_means(q, k, v, options):
+    """landmarks average masked positions in; the mask hides keys in the last softmax alone"""
+    left, middle, right = _softmaxes(
+        np.nan_to_num(q), np.nan_to_num(k), options | {"mask": None, "query_mask": None}
+    )
+    mask = options.get("mask")
+    if mask is not None:
+        right = np.where(mask[..., None, :], right, 0.0)
+        total = right.sum(axis=-1, keepdims=True)
+        right = right / np.where(total == 0, 1, total)
+    output = left @ _inverted(middle, options) @ right @ _clean(v, mask)
+    return _finish(output, q, k, v, options)
+
+
+@_changed
+def mask_of_keys_ignored(q, k, v, options):
+    """the mask of the keys is ignored"""
+    return nystrom_attention(q, k, v, **options | {"mask": None})
+
+
+@_changed
+def queries_not_masked(q, k, v, options):
+    """the mask of the queries is ignored"""
+    return nystrom_attention(q, k, v, **options | {"query_mask": None})
+
+
+@_changed
+def middle_left_out(q, k, v, options):
+    """the middle matrix is left out: F B V"""
+    return nystrom_attention(q, k, v, **options | {"inverse": "none"})
+
+
+@_changed
+def exact_inverse(q, k, v, options):
+    """the inverse is exact instead of six steps"""
+    if options.get("inverse", "iterated") != "iterated":
+        return nystrom_attention(q, k, v, **options)
+    return nystrom_attention(q, k, v, **options | {"inverse": "exact"})
+
+
+@_changed
+def one_step_less(q, k, v, options):
+    """the iteration takes one step less"""
+    return nystrom_attention(q, k, v, **options | {"steps": options.get("steps", 6) - 1})
+
+
+@_changed
+def middle_transposed(q, k, v, options):
+    """the middle matrix is transposed"""
+    if options.get("mask") is not None or options.get("query_mask") is not None:
+        return nystrom_attention(q, k, v, **options)
+    left, middle, right = _softmaxes(q, k, options)
+    inverse = _inverted(middle.swapaxes(-1, -2), options)
+    return _finish(left @ inverse @ right @ v, q, k, v, options)
+
+
+@_changed
+def middle_over_columns(q, k, v, options):
+    """the softmax of the middle matrix runs over queries instead of keys"""
+    if options.get("mask") is not None or options.get("query_mask") is not None:
+        return nystrom_attention(q, k, v, **options)
+    left, _, right = _softmaxes(q, k, options)
+    rest = {n: options[n] for n in ("landmarks", "segments") if n in options}
+    qt, kt = segment_means(q, **rest), segment_means(k, **rest)
+    middle = softmax(_scaled(qt, options) @ kt.swapaxes(-1, -2), axis=-2)
+    return _finish(left @ _inverted(middle, options) @ right @ v, q, k, v, options)
+
+
+@_changed
+def scale_missing(q, k, v, options):
+    """the logits are not scaled"""
+    return nystrom_attention(q, k, v, **options | {"scale": 1.0})
+
+
+@_changed
+def scaled_twice(q, k, v, options):
+    """queries are scaled before they are averaged, and again in the products"""
+    scale = q.shape[-1] ** -0.5 if options.get("scale") is None else np.asarray(options["scale"])
+    return nystrom_attention(q, k, v, **options | {"scale": scale * scale})
+
+
+@_changed
+def segments_of_array_split(q, k, v, options):
+    """the longer segments come first"""
+    if options.get("segments", "uneven") != "uneven":
+        return nystrom_attention(q, k, v, **options)
+    return nystrom_attention(q, k, v, **options | {"segments": "array_split"})
+
+
+@_changed(source="https://github.com/lucidrains/nystrom-attention/issues/5")
+def padded_in_front_and_trimmed_behind(q, k, v, options):
+    """the sequence is padded in front, and the output is trimmed behind"""
+    n, count = q.shape[-2], options["landmarks"]
+    found = nystrom_attention(q, k, v, **options)
+    return np.roll(found, -n % count, axis=-2)
+
+
+@_changed
+def softmax_attention_itself(q, k, v, options):
+    """it is softmax attention without landmarks"""
+    mask = options.get("mask")
+    rest = {"scale": options.get("scale"), "mask": None if mask is None else mask[..., None, :]}
+    return _finish(softmax_attention(q, k, v, **rest), q, k, v, options)
+
+
+@_changed
+def convolution_missing(q, k, v, options):
+    """the convolution of the values is not added"""
+    return nystrom_attention(q, k, v, **options | {"convolution": None})
+
+
+@_changed
+def convolution_flipped(q, k, v, options):
+    """the taps of the convolution are in reverse order"""
+    kernel = options.get("convolution")
+    kernel = None if kernel is None else kernel[..., ::-1]
+    return nystrom_attention(q, k, v, **options | {"convolution": kernel})
+
+
+def _wrong_gradients(body):
+    """Register gradients changed from the right ones, given as a list."""
+
+    def mutant(g, q, k, v, /, **options):
+        found = list(nystrom_attention.vjp(g, q, k, v, **options))
+        return tuple(body(found, g, q, k, v, options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return attention.mutant(mutant, gradient=True)
+
+
+@_wrong_gradients
+def gradient_without_landmarks(found, g, q, k, v, options):
+    """the landmarks are taken for constants in the gradient of the queries"""
+    rest = {n: options[n] for n in ("landmarks", "segments") if n in options}
+    left, middle, right = _softmaxes(q, k, options)
+    inner = _inverted(middle, options) @ right @ _clean(v, options.get("mask"))
+    kt = segment_means(k, mask=options.get("mask"), **rest)
+    dweights = _clean(g, options.get("query_mask")) @ inner.swapaxes(-1, -2)
+    dlogits = left * (dweights - (dweights * left).sum(axis=-1, keepdims=True))
+    dq = _scaled(dlogits @ kt, options | {"scale": options.get("scale")})
+    if options.get("scale") is None:
+        dq = dq * kt.shape[-1] ** 0.5 * q.shape[-1] ** -0.5
+    return [dq, *found[1:]]
+
+
+@_wrong_gradients
+def gradient_of_the_middle_missing(found, g, q, k, v, options):
+    """the inverse is taken for a constant"""
+    free = nystrom_attention.vjp(g, q, k, v, **options | {"inverse": "none"})
+    return [*free[:2], *found[2:]]
+
+
+@_wrong_gradients
+def gradients_exchanged(found, g, q, k, v, options):
+    """the gradients of queries and keys have the wrong sign"""
+    return [-found[0], -found[1], *found[2:]]

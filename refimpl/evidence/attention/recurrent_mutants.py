@@ -1,0 +1,264 @@
+"""Wrong variants of linear attention with a decaying state."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl.attention.recurrent import gated_linear_attention, retention, state_space_duality
+from refimpl.evidence.attention.recurrent import dual, gated, retained
+
+# --------------------------------------------------------------------------------------- gated
+
+
+def _gated(body=None, *, source=""):
+    """Register a variant from body(q, k, v, log_decay, options)."""
+    if body is None:
+        return lambda body: _gated(body, source=source)
+
+    def mutant(q, k, v, log_decay, /, **options):
+        return body(q, k, v, log_decay, dict(options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return gated.mutant(mutant, source=source)
+
+
+@_gated
+def own_key_decays(q, k, v, log_decay, options):
+    """the decay of a position applies to its own key too: it comes after the write"""
+    return gated_linear_attention(q, k * np.exp(log_decay), v, log_decay, **options)
+
+
+@_gated
+def decay_ignored(q, k, v, log_decay, options):
+    """nothing decays"""
+    return gated_linear_attention(q, k, v, 0.0 * log_decay, **options)
+
+
+@_gated
+def decay_of_the_next_position(q, k, v, log_decay, options):
+    """the decays are one position late"""
+    return gated_linear_attention(q, k, v, np.roll(log_decay, 1, axis=-2), **options)
+
+
+@_gated
+def base_two(q, k, v, log_decay, options):
+    """the decays are powers of 2"""
+    return gated_linear_attention(q, k, v, np.log(2.0) * log_decay, **options)
+
+
+@_gated(source="https://github.com/fla-org/flash-linear-attention/issues/850")
+def summed_over_features(q, k, v, log_decay, options):
+    """the logarithms of the decays are summed over the features instead of the positions"""
+    total = np.cumsum(log_decay, axis=-1)
+    steps = np.diff(total, axis=-2, prepend=0.0 * total[..., :1, :])
+    return gated_linear_attention(q, k, v, steps, **options)
+
+
+@_gated
+def state_does_not_decay(q, k, v, log_decay, options):
+    """the state before the first position does not decay"""
+    state = options.get("state")
+    output, last = gated_linear_attention(q, k, v, log_decay, **options | {"state": None})
+    if state is None:
+        return output, last
+    kept = gated_linear_attention(q, 0.0 * k, v, 0.0 * log_decay, **options)
+    return output + kept[0], last + kept[1]
+
+
+@_gated
+def state_ignored(q, k, v, log_decay, options):
+    """the state before the first position is ignored"""
+    return gated_linear_attention(q, k, v, log_decay, **options | {"state": None})
+
+
+@_gated
+def scale_missing(q, k, v, log_decay, options):
+    """the queries are not divided by sqrt d"""
+    if options.get("scale") is None:
+        options["scale"] = 1.0
+    return gated_linear_attention(q, k, v, log_decay, **options)
+
+
+@_gated
+def own_position_hidden(q, k, v, log_decay, options):
+    """a position reads the state before it writes"""
+    output, state = gated_linear_attention(q, k, v, log_decay, **options)
+    scale = options.get("scale")
+    factor = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
+    return output - factor * (q * k).sum(axis=-1, keepdims=True) * v, state
+
+
+def _wrong_gradients(of, formula):
+    """Register gradients changed from the right ones, given as a list."""
+
+    def register(body):
+        def mutant(g, *arrays, **options):
+            found = list(formula.vjp(g, *arrays, **options))
+            return tuple(body(found, g, arrays, options))
+
+        mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+        return of.mutant(mutant, gradient=True)
+
+    return register
+
+
+@_wrong_gradients(gated, gated_linear_attention)
+def gradient_of_state_ignored(found, g, arrays, options):
+    """the cotangent of the last state is ignored"""
+    return gated_linear_attention.vjp((g[0], 0.0 * g[1]), *arrays, **options)
+
+
+@_wrong_gradients(gated, gated_linear_attention)
+def gradient_of_a_factor(found, g, arrays, options):
+    """the gradient in the decays is that in their exponentials"""
+    return [*found[:3], found[3] * np.exp(-arrays[3]), *found[4:]]
+
+
+@_wrong_gradients(gated, gated_linear_attention)
+def gradient_without_decay(found, g, arrays, options):
+    """the gradients in keys and values ignore the decay"""
+    free = gated_linear_attention.vjp(g, *arrays[:3], 0.0 * arrays[3], **options)
+    return [found[0], free[1], free[2], *found[3:]]
+
+
+# ------------------------------------------------------------------------------------ retention
+
+
+def _retained(body):
+    """Register a variant from body(q, k, v, decay, options)."""
+
+    def mutant(q, k, v, decay, /, **options):
+        return body(q, k, v, decay, dict(options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return retained.mutant(mutant)
+
+
+@_retained
+def one_power_more(q, k, v, decay, options):
+    """the weights are gamma^(i - j + 1)"""
+    factor = np.asarray(decay)[..., None, None]
+    output, state = retention(q, factor * k, v, decay, **options)
+    return output, state
+
+
+@_retained
+def decay_complemented(q, k, v, decay, options):
+    """the decay is 1 - gamma"""
+    return retention(q, k, v, np.maximum(1.0 - np.asarray(decay), 1e-3), **options)
+
+
+@_retained
+def decay_left_out(q, k, v, decay, options):
+    """nothing decays"""
+    return retention(q, k, v, np.ones_like(decay), **options)
+
+
+@_retained
+def rows_divided(q, k, v, decay, options):
+    """the rows are divided by the root of the sum of their powers of gamma"""
+    output, state = retention(q, k, v, decay, **options)
+    n = q.shape[-2]
+    powers = np.asarray(decay)[..., None] ** np.arange(n)
+    return output / np.sqrt(np.cumsum(powers, axis=-1))[..., None], state
+
+
+@_retained
+def retention_not_scaled(q, k, v, decay, options):
+    """the queries are not divided by sqrt d"""
+    if options.get("scale") is None:
+        options["scale"] = 1.0
+    return retention(q, k, v, decay, **options)
+
+
+@_retained
+def first_state_ignored(q, k, v, decay, options):
+    """the state before the first position is ignored"""
+    return retention(q, k, v, decay, **options | {"state": None})
+
+
+@_wrong_gradients(retained, retention)
+def gradient_in_the_logarithm(found, g, arrays, options):
+    """the gradient in the decay is that in its logarithm"""
+    return [*found[:3], found[3] * arrays[3], *found[4:]]
+
+
+@_wrong_gradients(retained, retention)
+def gradient_of_last_state_ignored(found, g, arrays, options):
+    """the cotangent of the last state is ignored"""
+    return retention.vjp((g[0], 0.0 * g[1]), *arrays, **options)
+
+
+# --------------------------------------------------------------------------------- state spaces
+
+
+def _dual(body):
+    """Register a variant from body(x, step, rate, b, c, options)."""
+
+    def mutant(x, step, rate, b, c, /, **options):
+        return body(x, step, rate, b, c, dict(options))
+
+    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+    return dual.mutant(mutant)
+
+
+@_dual
+def step_not_on_the_input(x, step, rate, b, c, options):
+    """the input is not multiplied by the step"""
+    skip = options.pop("skip", None)
+    output, state = state_space_duality(x / step[..., None], step, rate, b, c, **options)
+    return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
+
+
+@_dual
+def step_not_on_the_rate(x, step, rate, b, c, options):
+    """the rate is not multiplied by the step"""
+    skip = options.pop("skip", None)
+    ones, inputs = np.ones_like(step), step[..., None] * x
+    output, state = state_space_duality(inputs, ones, rate, b, c, **options)
+    return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
+
+
+@_dual
+def maps_exchanged(x, step, rate, b, c, options):
+    """the input and the output map are exchanged"""
+    return state_space_duality(x, step, rate, c, b, **options)
+
+
+@_dual
+def skip_left_out(x, step, rate, b, c, options):
+    """the skip connection is left out"""
+    return state_space_duality(x, step, rate, b, c, **options | {"skip": None})
+
+
+@_dual
+def euler_steps(x, step, rate, b, c, options):
+    """the decay is 1 + step rate instead of its exponential"""
+    decay = np.log(np.maximum(1.0 + step * np.asarray(rate)[..., None], 1e-6))
+    skip = options.pop("skip", None)
+    output, state = gated_linear_attention(
+        c, b, step[..., None] * x, decay[..., None], scale=1.0, **options
+    )
+    return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
+
+
+@_dual
+def space_scaled(x, step, rate, b, c, options):
+    """the output carries a factor 1/sqrt s"""
+    return state_space_duality(x, step, rate, b, c * c.shape[-1] ** -0.5, **options)
+
+
+@_wrong_gradients(dual, state_space_duality)
+def gradient_of_the_step_through_the_input(found, g, arrays, options):
+    """the gradient in the steps lacks that through the decays"""
+    x, step, rate, b, c = arrays
+    options = {k: v for k, v in options.items() if k != "skip"}
+    gates = (step * np.asarray(rate)[..., None])[..., None]
+    dvalues = gated_linear_attention.vjp(g, c, b, step[..., None] * x, gates, scale=1.0, **options)
+    return [found[0], (dvalues[2] * x).sum(axis=-1), *found[2:]]
+
+
+@_wrong_gradients(dual, state_space_duality)
+def gradients_of_the_maps_exchanged(found, g, arrays, options):
+    """the gradients in the two maps are exchanged"""
+    return [*found[:3], found[4], found[3], *found[5:]]

@@ -1,0 +1,324 @@
+"""Wrong variants of conditioning, products and Fisher information."""
+
+from __future__ import annotations
+
+import math
+
+from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
+from refimpl.core import matvec, outer
+from refimpl.evidence.gaussian.condition import _LOG_2PI, conditional, fisher, product
+from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
+from refimpl.evidence.gaussian.parametrisation_mutants import (
+    diagonal_of,
+    transposed,
+)
+from refimpl.gaussian.condition import (
+    fisher_information_metric,
+    gaussian_conditional,
+    gaussian_product,
+)
+
+
+def _gain(cov_ab, cov_bb):
+    return transposed(solve(cov_bb, transposed(cov_ab)))
+
+
+# -------------------------------------------------------------------------------- conditional
+
+
+def _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=None):
+    gain = _gain(cov_ab, cov_bb) if gain is None else gain
+    return mean_a + matvec(gain, x_b - mean_b), cov_aa - gain @ transposed(cov_ab)
+
+
+@conditional.mutant
+def marginal(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """nothing is learnt from x_b: the marginal is returned"""
+    return mean_a + 0 * matvec(cov_ab, x_b - mean_b), cov_aa + 0 * cov_ab @ transposed(cov_ab)
+
+
+@conditional.mutant
+def mean_moves_the_wrong_way(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """x_b - mean_b has the wrong sign"""
+    return _conditional(mean_a, x_b, cov_aa, cov_ab, cov_bb, mean_b)
+
+
+@conditional.mutant
+def mean_not_subtracted(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """mean_b is not subtracted from x_b"""
+    return _conditional(mean_a, 0 * mean_b, cov_aa, cov_ab, cov_bb, x_b)
+
+
+@conditional.mutant
+def covariance_of_b_not_inverted(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """cov_bb is multiplied instead of inverted"""
+    return _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=cov_ab @ cov_bb)
+
+
+@conditional.mutant
+def covariance_of_b_missing(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """cov_bb is forgotten, as if x_b were white"""
+    return _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=cov_ab)
+
+
+@conditional.mutant
+def one_regressor_at_a_time(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """only the diagonal of cov_bb is inverted, as if its coordinates were independent"""
+    gain = cov_ab / diagonal_of(cov_bb)[..., None, :]
+    return _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=gain)
+
+
+@conditional.mutant
+def covariance_not_reduced(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """the covariance is that of x_a alone, and only the mean is conditional"""
+    mean, cov = gaussian_conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b)
+    return mean, cov_aa + 0 * cov
+
+
+@conditional.mutant
+def covariance_increased(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """the explained covariance is added instead of subtracted"""
+    mean, cov = gaussian_conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b)
+    return mean, 2 * cov_aa - cov
+
+
+@conditional.mutant
+def covariance_explained(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """the explained covariance is returned, not the rest"""
+    mean, cov = gaussian_conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b)
+    return mean, cov_aa - cov
+
+
+@conditional.mutant(gradient=True)
+def gradient_of_the_gain_halved(g, *arrays):
+    """the gradient in cov_ab has G K instead of 2 G K"""
+    found = list(gaussian_conditional.vjp(g, *arrays))
+    found[3] = found[3] + (g[1] + transposed(g[1])) / 2 @ _gain(arrays[3], arrays[4])
+    return tuple(found)
+
+
+@conditional.mutant(gradient=True)
+def gradient_of_the_means_equal(g, *arrays):
+    """the gradient in mean_b has the sign of that in x_b"""
+    found = list(gaussian_conditional.vjp(g, *arrays))
+    found[1] = -found[1]
+    return tuple(found)
+
+
+@conditional.mutant(gradient=True)
+def gradient_of_the_mean_without_the_gain(g, *arrays):
+    """the gradients in cov_ab and cov_bb lack the part through the mean"""
+    found = list(gaussian_conditional.vjp(g, *arrays))
+    without = gaussian_conditional.vjp((0 * g[0], g[1]), *arrays)
+    found[3], found[4] = without[3], without[4]
+    return tuple(found)
+
+
+@conditional.mutant(gradient=True)
+def gradient_in_cov_bb_negative(g, *arrays):
+    """the gradient in cov_bb has the wrong sign"""
+    found = list(gaussian_conditional.vjp(g, *arrays))
+    found[4] = -found[4]
+    return tuple(found)
+
+
+# ------------------------------------------------------------------------------------ product
+
+
+@product.mutant
+def convolution(mean_p, cov_p, mean_q, cov_q, /):
+    """the law of the sum of the vectors is returned: N(a + b, A + B)"""
+    weight, *_ = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    return weight, mean_p + mean_q, cov_p + cov_q
+
+
+@product.mutant
+def precision_returned(mean_p, cov_p, mean_q, cov_q, /):
+    """the sum of the precisions is not inverted back"""
+    weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    identity = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype)
+    return weight, mean, solve(cov, identity)
+
+
+@product.mutant
+def weights_exchanged(mean_p, cov_p, mean_q, cov_q, /):
+    """each mean is weighted by its own covariance instead of the other's"""
+    weight, _, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    pulled = matvec(cov_p, mean_p) + matvec(cov_q, mean_q)
+    return weight, solve(cov_p + cov_q, pulled[..., None])[..., 0], cov
+
+
+@product.mutant
+def means_averaged(mean_p, cov_p, mean_q, cov_q, /):
+    """the mean is the plain average, without the precisions"""
+    weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    return weight, (mean_p + mean_q) / 2 + 0 * mean, cov
+
+
+@product.mutant
+def covariance_doubled(mean_p, cov_p, mean_q, cov_q, /):
+    """the covariance is the harmonic mean, twice the parallel sum"""
+    weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    return weight, mean, 2 * cov
+
+
+@product.mutant
+def weight_forgotten(mean_p, cov_p, mean_q, cov_q, /):
+    """the product is taken for a density: its weight is 1"""
+    weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    return 0 * weight, mean, cov
+
+
+@product.mutant
+def weight_not_log(mean_p, cov_p, mean_q, cov_q, /):
+    """the weight itself is returned, not its logarithm"""
+    weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    return namespace(weight).exp(weight), mean, cov
+
+
+@product.mutant
+def weight_with_the_product_covariance(mean_p, cov_p, mean_q, cov_q, /):
+    """the weight is N(a; b, C), with the covariance of the product instead of A + B"""
+    _, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    delta = mean_p - mean_q
+    squares = (delta * solve(cov, delta[..., None])[..., 0]).sum(axis=-1)
+    logdet = logdet_from_cholesky(cholesky(cov))
+    return -0.5 * (delta.shape[-1] * _LOG_2PI + logdet + squares), mean, cov
+
+
+@product.mutant
+def weight_without_two_pi(mean_p, cov_p, mean_q, cov_q, /):
+    """the weight lacks d/2 log 2 pi"""
+    weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
+    return weight + mean.shape[-1] * math.log(2 * math.pi) / 2, mean, cov
+
+
+@product.mutant(gradient=True)
+def gradient_of_the_weight_missing(g, *arrays):
+    """the gradients lack the part through the weight"""
+    return gaussian_product.vjp((0 * g[0], *g[1:]), *arrays)
+
+
+@product.mutant(gradient=True)
+def gradient_of_the_covariance_missing(g, *arrays):
+    """the gradients lack the part through the covariance"""
+    return gaussian_product.vjp((g[0], g[1], 0 * g[2]), *arrays)
+
+
+@product.mutant(gradient=True)
+def gradient_of_the_mean_with_fixed_gain(g, *arrays):
+    """the gradients in the covariances lack the part through the mean"""
+    dmean_p, _, dmean_q, _ = gaussian_product.vjp(g, *arrays)
+    _, dcov_p, _, dcov_q = gaussian_product.vjp((g[0], 0 * g[1], g[2]), *arrays)
+    return dmean_p, dcov_p, dmean_q, dcov_q
+
+
+@product.mutant(gradient=True)
+def gradient_exchanged(g, *arrays):
+    """the gradients in the two means are exchanged"""
+    dmean_p, dcov_p, dmean_q, dcov_q = gaussian_product.vjp(g, *arrays)
+    return dmean_q, dcov_p, dmean_p, dcov_q
+
+
+# -------------------------------------------------------------------------------- information
+
+
+def _terms(tangent_mean, tangent_cov, cov):
+    """v^T S^{-1} v and tr(S^{-1} V S^{-1} V)."""
+    change = solve(cov, tangent_cov)
+    linear = (tangent_mean * solve(cov, tangent_mean[..., None])[..., 0]).sum(axis=-1)
+    return linear, (change * transposed(change)).sum(axis=(-2, -1))
+
+
+@fisher.mutant
+def half_missing(tangent_mean, tangent_cov, cov, /):
+    """the trace lacks its factor 1/2"""
+    linear, trace = _terms(tangent_mean, tangent_cov, cov)
+    return linear + trace
+
+
+@fisher.mutant
+def quarter(tangent_mean, tangent_cov, cov, /):
+    """everything is halved: the divergence instead of twice it"""
+    return fisher_information_metric(tangent_mean, tangent_cov, cov) / 2
+
+
+@fisher.mutant
+def mean_forgotten(tangent_mean, tangent_cov, cov, /):
+    """the change of the mean is forgotten"""
+    linear, trace = _terms(tangent_mean, tangent_cov, cov)
+    return trace / 2 + 0 * linear
+
+
+@fisher.mutant
+def trace_of_squared_entries(tangent_mean, tangent_cov, cov, /):
+    """the trace is the sum of squared entries of S^{-1} V, which is not symmetric"""
+    change = solve(cov, tangent_cov)
+    linear, _ = _terms(tangent_mean, tangent_cov, cov)
+    return linear + (change * change).sum(axis=(-2, -1)) / 2
+
+
+@fisher.mutant
+def trace_squared(tangent_mean, tangent_cov, cov, /):
+    """the square of the trace stands for the trace of the square"""
+    xp = namespace(cov)
+    linear, _ = _terms(tangent_mean, tangent_cov, cov)
+    return linear + xp.trace(solve(cov, tangent_cov), axis1=-2, axis2=-1) ** 2 / 2
+
+
+@fisher.mutant
+def change_of_deviations(tangent_mean, tangent_cov, cov, /):
+    """the change is one of deviations: the trace has the factor 2 instead of 1/2"""
+    linear, trace = _terms(tangent_mean, tangent_cov, cov)
+    return linear + 2 * trace
+
+
+@fisher.mutant
+def diagonal_model(tangent_mean, tangent_cov, cov, /):
+    """only the diagonals count, as in the model of independent coordinates"""
+    variances = diagonal_of(cov)
+    terms = tangent_mean**2 / variances + (diagonal_of(tangent_cov) / variances) ** 2 / 2
+    return terms.sum(axis=-1)
+
+
+@fisher.mutant
+def covariance_not_inverted(tangent_mean, tangent_cov, cov, /):
+    """the covariance is taken for a precision"""
+    change = cov @ tangent_cov
+    linear = (tangent_mean * matvec(cov, tangent_mean)).sum(axis=-1)
+    return linear + (change * transposed(change)).sum(axis=(-2, -1)) / 2
+
+
+@fisher.mutant
+def length(tangent_mean, tangent_cov, cov, /):
+    """the length is returned, not its square"""
+    return namespace(cov).sqrt(fisher_information_metric(tangent_mean, tangent_cov, cov))
+
+
+@fisher.mutant(gradient=True)
+def gradient_in_cov_positive(g, tangent_mean, tangent_cov, cov, /):
+    """the gradient in cov has the wrong sign"""
+    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
+    return dmean, dtangent, -dcov
+
+
+@fisher.mutant(gradient=True)
+def gradient_in_cov_of_the_trace_halved(g, tangent_mean, tangent_cov, cov, /):
+    """the gradient in cov counts one of the two inverses in the trace"""
+    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
+    u = solve(cov, tangent_mean[..., None])[..., 0]
+    return dmean, dtangent, (dcov - g[..., None, None] * outer(u, u)) / 2
+
+
+@fisher.mutant(gradient=True)
+def gradient_off_diagonal_doubled(g, tangent_mean, tangent_cov, cov, /):
+    """the gradient in the change counts each off-diagonal entry twice"""
+    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
+    return dmean, off_diagonal_doubled(dtangent), dcov
+
+
+@fisher.mutant(gradient=True)
+def gradient_in_the_mean_halved(g, tangent_mean, tangent_cov, cov, /):
+    """the gradient in the change of the mean lacks its factor 2"""
+    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
+    return dmean / 2, dtangent, dcov
