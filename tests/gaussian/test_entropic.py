@@ -68,13 +68,13 @@ def test_known_values_to_17_digits(pair, cost, divergence):
 @pytest.mark.parametrize("epsilon", [0.5, 2.0, 8.0])
 def test_agrees_with_sinkhorns_iteration_on_a_grid(epsilon):
     """Cost plus epsilon times the divergence from the product, of the plan that it converges to."""
-    x = np.linspace(-12, 12, 801)
+    x = np.linspace(-10, 10, 321)
     log_p = -0.5 * (x - 0.5) ** 2
     log_q = -0.25 * (x + 0.25) ** 2
     log_p, log_q = log_p - logsumexp(log_p), log_q - logsumexp(log_q)
     cost = (x[:, None] - x) ** 2
     g = np.zeros_like(x)
-    for _ in range(200):
+    for _ in range(120):
         f = -epsilon * logsumexp((g - cost) / epsilon + log_q, axis=1)
         g = -epsilon * logsumexp((f[:, None] - cost) / epsilon + log_p[:, None], axis=0)
     plan = np.exp((f[:, None] + g - cost) / epsilon + log_p[:, None] + log_q)
