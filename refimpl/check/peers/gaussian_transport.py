@@ -79,6 +79,35 @@ def pot_frechet(x, y):
     return empirical_bures_wasserstein_distance(x, y) ** 2
 
 
+@peer(
+    "bures_barycentre",
+    "POT bures_barycenter_fixpoint",
+    "numpy",
+    ("ot",),
+    dtypes=("float64",),
+    because={"float64": "it stops where a step is small, and its steps shrink slowly"},
+)
+def pot_barycentre(covs, weights):
+    from ot.gaussian import bures_barycenter_fixpoint
+
+    one_at_a_time(covs, weights, cores=(3, 1))
+    return bures_barycenter_fixpoint(covs, weights / weights.sum(), num_iter=10_000, eps=1e-13)
+
+
+@peer(
+    "gaussian_gromov_wasserstein_squared",
+    "POT gaussian_gromov_wasserstein_distance, squared",
+    "numpy",
+    ("ot",),
+    dtypes=NO_HALF,
+)
+def pot_gromov(cov_p, cov_q):
+    from ot.gaussian import gaussian_gromov_wasserstein_distance
+
+    one_at_a_time(cov_p, cov_q, cores=(2, 2))
+    return gaussian_gromov_wasserstein_distance(cov_p, cov_q) ** 2
+
+
 # -------------------------------------------------------------------------------------- ott-jax
 
 
@@ -96,6 +125,26 @@ def ott_wasserstein(mean_p, cov_p, mean_q, cov_q):
     one_at_a_time(mean_p, cov_p, mean_q, cov_q, cores=(1, 2, 1, 2))
     p, q = (Gaussian.from_mean_and_cov(m, c) for m, c in ((mean_p, cov_p), (mean_q, cov_q)))
     return p.w2_dist(q)
+
+
+@peer(
+    "unbalanced_entropic_transport",
+    "ott-jax UnbalancedBures",
+    "jax",
+    ("jax", "ott"),
+    dtypes=NO_HALF,
+)
+def ott_unbalanced(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, *, regularisation, penalty):
+    import jax.numpy as jnp
+    from ott.geometry.costs import UnbalancedBures
+
+    one_at_a_time(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, cores=(0, 1, 2, 0, 1, 2))
+    cost = UnbalancedBures(mean_p.size, sigma=jnp.sqrt(regularisation / 2), gamma=penalty)
+    p, q = (
+        jnp.concatenate([mass[None], mean, cov.ravel()])
+        for mass, mean, cov in ((mass_p, mean_p, cov_p), (mass_q, mean_q, cov_q))
+    )
+    return cost(p, q)
 
 
 # ------------------------------------------------------------------- Frechet inception distance
