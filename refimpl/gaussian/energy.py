@@ -284,7 +284,8 @@ def energy_distance(mean_p, cov_p, mean_q, cov_q, /):
     Breaks when
     -----------
     Directions of a variance below eps of the largest are lost in the eigenvalues. The gradient in a
-    covariance of rank 0 or 1 is infinite.
+    covariance of rank 0 or 1 is infinite. For each pair it holds 200 numbers of each coordinate,
+    near equality 200 matrices: split large batches.
 
     References
     ----------

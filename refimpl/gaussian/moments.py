@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from refimpl.core import (
     matvec,
@@ -281,7 +282,7 @@ def gaussian_quadratic_cumulant(matrix, mean, cov, /, *, order):
 
 def _constant(order):
     """2^{s-1} (s-1)!"""
-    if not isinstance(order, int) or order < 1:
+    if not isinstance(order, Integral) or order < 1:
         raise ValueError(f"order: expected a whole number from 1, got {order!r}")
     return float(2 ** (order - 1) * math.factorial(order - 1))
 

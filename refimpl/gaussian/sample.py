@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from refimpl.core import require_finite
 from refimpl.formula import formula
@@ -71,7 +72,7 @@ def _mean_and_factor(x, ddof):
     n, d = x.shape[-2:]
     if d == 0:
         raise ValueError(f"x: expected at least one dimension, got shape {x.shape}")
-    if not isinstance(ddof, int) or ddof < 0:
+    if not isinstance(ddof, Integral) or ddof < 0:
         raise ValueError(f"ddof: expected a whole number that is not negative, got {ddof!r}")
     if n <= ddof:
         raise ValueError(f"x: expected more than ddof = {ddof} observations, got {n}")

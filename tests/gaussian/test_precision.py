@@ -15,6 +15,7 @@ from refimpl.gaussian.precision import (
     covariance_from_precision,
     precision_from_covariance,
 )
+from refimpl.gaussian.transport import bures_squared, bures_squared_factor
 
 FORMULAS = (
     covariance_from_precision,
@@ -53,12 +54,6 @@ def test_round_trips():
         np.testing.assert_allclose(back, cov, rtol=1e-12)
 
 
-def _bures_squared(factor_p, factor_q):
-    """|S_p|^2 + |S_q|^2 - 2 |S_p^T S_q|_*: squared W2 of centred Gaussians, from any factors."""
-    nuclear = np.linalg.svd(factor_p.T @ factor_q, compute_uv=False).sum()
-    return (factor_p**2).sum() + (factor_q**2).sum() - 2 * nuclear
-
-
 def test_distances_do_not_depend_on_the_parameters():
     rng = np.random.default_rng(1)
     wide = rng.standard_normal((2, 3, 7))
@@ -74,9 +69,10 @@ def test_distances_do_not_depend_on_the_parameters():
         map(covariance_from_cholesky, inverses),
     ):
         assert gaussian_kl(mean_p, p, mean_q, q) == pytest.approx(expected, rel=1e-11)
-    distance = _bures_squared(*wide)
+    distance = bures_squared_factor(*wide)
+    assert bures_squared(cov_p, cov_q) == pytest.approx(distance, rel=1e-11)
     for factors in (roots, inverses):
-        assert _bures_squared(*factors) == pytest.approx(distance, rel=1e-11)
+        assert bures_squared_factor(*factors) == pytest.approx(distance, rel=1e-11)
 
 
 def test_chain_rule_through_a_precision_is_the_printed_gradient():

@@ -98,6 +98,11 @@ def test_bad_input_is_refused_by_name(x, ddof, message):
         sample_moments(x, ddof=ddof)
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    mean, cov = sample_moments([[1.0], [3.0]], ddof=np.int64(1))
+    assert (mean[0], cov[0, 0]) == (2.0, 2.0)
+
+
 def test_ddof_has_no_default():
     with pytest.raises(TypeError, match="ddof has no default, because the field disagrees"):
         sample_moments([[1.0], [2.0]])
