@@ -128,8 +128,12 @@ def log_det_divergence(gap, factor_p, factor_q):
     excess = symmetric_part(whiten(factor_q, gap, factor_q))
     is_near = (excess * excess).sum(axis=(-2, -1)) < 0.25
     # Near q, M comes from E, whose small entries are accurate; else from L_p, whose pivots are.
-    near = _shape_from_excess(xp.where(is_near[..., None, None], excess, 0.0))
-    return xp.where(is_near, near, _shape_from_factors(factor_p, factor_q))
+    near = far = 0
+    if bool(is_near.any()):
+        near = _shape_from_excess(xp.where(is_near[..., None, None], excess, 0.0))
+    if not bool(is_near.all()):
+        far = _shape_from_factors(factor_p, factor_q)
+    return xp.where(is_near, near, far)
 
 
 def _shape_from_excess(excess):

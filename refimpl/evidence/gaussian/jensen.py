@@ -32,7 +32,7 @@ from refimpl.gaussian.jensen import (
 from refimpl.gaussian.overlap import bhattacharyya_distance, hellinger_squared
 from refimpl.gaussian.renyi import renyi_divergence
 
-_RECORD = {"sizes": {"d": Sizes(1, 1, 8)}, "budget": Budget(k=8.0, floor=16.0)}
+_RECORD = {"sizes": {"d": Sizes(1, 1, 6)}, "budget": Budget(k=8.0, floor=16.0)}
 
 geometric = Evidence(geometric_jensen_shannon, **_RECORD)
 dual = Evidence(dual_geometric_jensen_shannon, **_RECORD)

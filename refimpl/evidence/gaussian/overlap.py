@@ -35,7 +35,7 @@ from refimpl.gaussian.overlap import (
     hellinger_squared,
 )
 
-_RECORD = {"sizes": {"d": Sizes(1, 1, 10)}, "budget": Budget(k=8.0, floor=16.0)}
+_RECORD = {"sizes": {"d": Sizes(1, 1, 8)}, "budget": Budget(k=8.0, floor=16.0)}
 
 distance = Evidence(bhattacharyya_distance, **_RECORD)
 coefficient = Evidence(bhattacharyya_coefficient, **_RECORD)

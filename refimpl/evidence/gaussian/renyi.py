@@ -35,7 +35,7 @@ from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.overlap import bhattacharyya_distance
 from refimpl.gaussian.renyi import chi_squared_divergence, renyi_divergence
 
-renyi = Evidence(renyi_divergence, sizes={"d": Sizes(1, 1, 8)}, budget=Budget(k=8.0, floor=16.0))
+renyi = Evidence(renyi_divergence, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=8.0, floor=16.0))
 chi_squared = Evidence(
     chi_squared_divergence, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=8.0, floor=16.0)
 )
