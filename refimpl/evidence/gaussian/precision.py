@@ -66,6 +66,17 @@ for of in (*INVERSES, *FACTORS):
     of.regime(graded, adversarial=True)
 
 
+def _gradient_sizes(g, matrix):
+    """The gradient X^{-1} G X^{-1} is a sum of d^2 terms for each entry, which may cancel."""
+    inverse = abs(precision_from_covariance(matrix))
+    largest = float((inverse @ abs(g) @ inverse).max(initial=0.0))
+    return {"precision": largest, "cov": largest}
+
+
+for of in INVERSES:
+    of.gradient_terms(_gradient_sizes)
+
+
 # --------------------------------------------------------------------------------------- laws
 
 
