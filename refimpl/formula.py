@@ -67,6 +67,7 @@ class Formula:
     options : dict, every keyword option with its default (arrays included)
     differentiable : tuple of str, names of the arrays that have a gradient
     reason : str, why there is none where there is none
+    returns : str, "real" or "boolean", what the outputs hold
     forms : dict of Form, the plain one first
     """
 
@@ -80,12 +81,14 @@ class Formula:
         kinds: Mapping[str, str] | None = None,
         differentiable: tuple[str, ...] | bool = True,
         reason: str = "",
+        returns: str = "real",
     ):
         functools.update_wrapper(self, body)
         self.name = body.__name__
         self.source = source
         self.signature = Signature.parse(signature)
         self.reason = reason
+        self.returns = returns
         parameters = inspect.signature(body).parameters.values()
         names = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -369,6 +372,8 @@ def formula(signature: str, *, source: str, **declaration) -> Callable[[Callable
         ``"exact"`` (integers or float64, for positions and angles).
     differentiable : tuple of str or bool
         Arrays with a gradient; by default all real ones. False needs a ``reason``.
+    returns : str
+        "boolean" for outputs that select; "real" by default.
     """
 
     def register(body: Callable) -> Formula:

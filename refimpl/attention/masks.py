@@ -1,8 +1,11 @@
-"""Which keys a query may see: alignment of queries with keys, causal and windowed bands."""
+"""Which keys a query may see: alignment of queries with keys, bands, and masks made of patterns."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from refimpl.backend import namespace, scalar
+from refimpl.formula import formula
 
 PLAIN_LIMIT = 2**20
 """Number of query-key pairs (over the whole batch) up to which plain forms are taken."""
@@ -83,3 +86,153 @@ def band(
 def _extent(size: int | None) -> int | None:
     """Negative means unbounded, as in flash-attention and ONNX."""
     return None if size is None or size < 0 else int(size)
+
+
+@formula(
+    "(n),(m)->(n,m)",
+    keywords={
+        "query_segments": "(n)",
+        "key_segments": "(m)",
+        "global_queries": "(n)",
+        "global_keys": "(m)",
+        "blocks": "(p,r)",
+    },
+    kinds={
+        "query_positions": "index",
+        "key_positions": "index",
+        "query_segments": "index",
+        "key_segments": "index",
+        "global_queries": "boolean",
+        "global_keys": "boolean",
+        "blocks": "boolean",
+    },
+    differentiable=False,
+    reason="a mask selects",
+    returns="boolean",
+    source="Child et al. 2019 (arXiv:1904.10509); Beltagy et al. 2020 (arXiv:2004.05150)",
+)
+def attention_mask(
+    query_positions,
+    key_positions,
+    /,
+    *,
+    causal=False,
+    prefix=0,
+    window=None,
+    dilation=1,
+    chunk=None,
+    blocks=None,
+    block_size=None,
+    global_queries=None,
+    global_keys=None,
+    query_segments=None,
+    key_segments=None,
+):
+    r"""The boolean mask of a pattern: bands, dilation, chunks, blocks, global keys, documents.
+
+    Formula
+    -------
+    With p the position of the query and j that of the key, a key is kept where all of these hold:
+
+    * the same segment, where segments are given;
+    * j <= p or j < prefix, where ``causal``;
+    * a global query or a global key, or all of the pattern: p - left <= j <= p + right;
+      p - j divisible by the dilation; the same chunk, floor(p/chunk) = floor(j/chunk); a block
+      that is kept, ``blocks[p // block_size, j // block_size]``.
+
+    Parameters
+    ----------
+    query_positions : integers (..., n); key_positions : (..., m). After a cache of c keys the first
+        query has the position c.
+    causal : bool.
+    prefix : int. Keys before it are seen by all queries (a prefix language model).
+    window : (left, right), optional, both ends and the position itself included; None or a negative
+        number is unbounded.
+    dilation : int >= 1.
+    chunk : int, optional. Positions see their own chunk.
+    blocks : boolean (..., p, r), optional, with ``block_size``. Which blocks of queries and keys
+        are kept.
+    global_queries : boolean (..., n); global_keys : (..., m), optional. Exempt from the pattern,
+        not from causality and segments.
+    query_segments : integers (..., n); key_segments : (..., m), both or none. Documents in one
+        sequence.
+
+    Returns
+    -------
+    boolean (..., n, m), True keeps: the ``mask`` of :func:`softmax_attention`.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit; dilation, chunk or block_size < 1; one of two arrays that belong
+        together; a position outside the blocks.
+
+    Conventions
+    -----------
+    Hugging Face's ``sliding_window=W`` is ``causal=True, window=(W - 1, 0)``; Longformer's
+    ``attention_window=w`` is ``window=(w // 2, w // 2)``, with projections of their own for global
+    queries. Keys that stay visible ("attention sinks" of StreamingLLM) are global keys. A window of
+    w dilated steps is ``window=(w * dilation, ...)``. The strided pattern of the Sparse Transformer
+    is the union of a window and a dilation, BigBird's that of windowed, global and random blocks:
+    ``|`` of two masks.
+
+    Breaks when
+    -----------
+    It holds n m booleans; :func:`softmax_attention` takes bands as options without them.
+
+    References
+    ----------
+    Child et al. 2019 (arXiv:1904.10509); Beltagy et al. 2020, Longformer (arXiv:2004.05150); Zaheer
+    et al. 2020, BigBird (arXiv:2007.14062); Xiao et al. 2023 (arXiv:2309.17453, sinks);
+    huggingface/transformers issue 39408 (window); allenai/longformer issue 157.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> refimpl.attention_mask([0, 1, 2], [0, 1, 2], causal=True, window=(1, 0)).astype(int)
+    array([[1, 0, 0],
+           [1, 1, 0],
+           [0, 1, 1]])
+    """
+    for name, size in (("dilation", dilation), ("chunk", chunk), ("block_size", block_size)):
+        if size is not None and size < 1:
+            raise ValueError(f"{name}: expected a positive number, got {size!r}")
+    for first, second, names in (
+        (blocks, block_size, "blocks, block_size"),
+        (query_segments, key_segments, "query_segments, key_segments"),
+    ):
+        if (first is None) != (second is None):
+            raise ValueError(f"{names}: expected both or none")
+    p, j = query_positions[..., :, None], key_positions[..., None, :]
+    left, right = (None, None) if window is None else map(_extent, window)
+    keep = (p - j) % dilation == 0
+    keep = keep if left is None else keep & (j >= p - left)
+    keep = keep if right is None else keep & (j <= p + right)
+    keep = keep if chunk is None else keep & (p // chunk == j // chunk)
+    if blocks is not None:
+        keep = keep & _of_blocks(query_positions, key_positions, blocks, block_size)
+    if global_queries is not None:
+        keep = keep | global_queries[..., :, None]
+    if global_keys is not None:
+        keep = keep | global_keys[..., None, :]
+    if causal:
+        keep = keep & ((j <= p) | (j < prefix))
+    if query_segments is not None:
+        keep = keep & (query_segments[..., :, None] == key_segments[..., None, :])
+    return keep
+
+
+def _of_blocks(query_positions, key_positions, blocks, size):
+    """The entry of ``blocks`` for every pair of positions."""
+    xp = namespace(blocks)
+    members = []
+    for name, positions, count in (
+        ("query_positions", query_positions, blocks.shape[-2]),
+        ("key_positions", key_positions, blocks.shape[-1]),
+    ):
+        if not scalar(((positions >= 0) & (positions < count * size)).all()):
+            raise ValueError(f"{name}: expected 0 <= position < {count * size}, the blocks' extent")
+        # One column is 1 for each position: a product that picks, with any leading axes.
+        members.append((positions[..., :, None] // size == xp.arange(count)).astype("float64"))
+    rows, columns = members
+    return rows @ blocks.astype("float64") @ columns.swapaxes(-1, -2) > 0

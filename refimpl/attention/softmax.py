@@ -46,17 +46,16 @@ def softmax_attention(
     mask : boolean (..., n or 1, m or 1), optional. True keeps.
     bias : (..., n or 1, m or 1), optional. Added to the scaled, capped logits; -inf masks.
     scale : number or (...,), default 1/sqrt(d). :math:`\tau`, multiplies the logits.
-    causal : None, "top_left", "bottom_right" or True. Query i sees keys j <= i + offset, with
-    offset 0
-        (top left) or m - n (bottom right). True only where both agree (n = m) or with ``offset``.
+    causal : None, "top_left", "bottom_right" or True. Query i sees keys j <= i + offset, with the
+        offset 0 (top left) or m - n (bottom right). True only where both agree (n = m) or with
+        ``offset``.
     window : (left, right), optional. Query i sees i + offset - left <= j <= i + offset + right,
-    both
-        ends and itself included; None or a negative number is unbounded.
+        both ends and itself included; None or a negative number is unbounded.
     offset : int, optional. Key position of the first query (the number of cached keys).
     softcap : float > 0, optional. c, in units of the logits.
     sink : number or (...,), optional. Logit b of one more key that carries no value; 0 is "softmax
-    off by one". empty : "zero", "nan" or "mean". Output of a query that sees no key and has no
-    sink.
+        off by one".
+    empty : "zero", "nan" or "mean". Output of a query that sees no key and has no sink.
 
     Returns
     -------
@@ -95,7 +94,7 @@ def softmax_attention(
     >>> refimpl.softmax_attention([[0.0]], [[1.0], [2.0]], [[3.0], [5.0]])
     array([[4.]])
     """
-    keep, scores = _scores(q, k, mask, bias, scale, causal, window, offset, softcap)
+    keep, scores = masked_scores(q, k, mask, bias, scale, causal, window, offset, softcap)
     weights, _, _ = softmax_terms(scores, keep, sink, empty)
     return weighted_sum(weights, v)
 
@@ -103,12 +102,12 @@ def softmax_attention(
 @softmax_attention.defvjp
 def softmax_attention_vjp(g, q, k, v, /, *, sink=None, empty="zero", **options):
     r"""dV = P^T g; dP = g V^T; dS = P (dP - <g, O>); then through the logits."""
-    keep, scores = _scores(q, k, **options)
+    keep, scores = masked_scores(q, k, **options)
     weights, _, sink_weight = softmax_terms(scores, keep, sink, empty)
     mean = (g * weighted_sum(weights, v)).sum(axis=-1)
     dv = weights.swapaxes(-1, -2) @ g
     dscores = _select(keep, weights * (g @ v.swapaxes(-1, -2) - mean[..., None]))
-    dq, dk, dscale = _logits_vjp(dscores, keep, q, k, **options)
+    dq, dk, dscale = scores_vjp(dscores, keep, q, k, **options)
     return dq, dk, dv, dscores, dscale, -(sink_weight * mean).sum(axis=-1)
 
 
@@ -166,18 +165,18 @@ def attention_weights(
     >>> refimpl.attention_weights([[1.0]], [[0.0], [0.0]], mask=[[True, False]])
     array([[1., 0.]])
     """
-    keep, scores = _scores(q, k, mask, bias, scale, causal, window, offset, softcap)
+    keep, scores = masked_scores(q, k, mask, bias, scale, causal, window, offset, softcap)
     return softmax_terms(scores, keep, sink, empty)[0]
 
 
 @attention_weights.defvjp
 def attention_weights_vjp(g, q, k, /, *, sink=None, empty="zero", **options):
     r"""dS = P (g - <g, P>), then through the logits."""
-    keep, scores = _scores(q, k, **options)
+    keep, scores = masked_scores(q, k, **options)
     weights, _, sink_weight = softmax_terms(scores, keep, sink, empty)
     mean = (g * weights).sum(axis=-1)
     dscores = _select(keep, weights * (g - mean[..., None]))
-    dq, dk, dscale = _logits_vjp(dscores, keep, q, k, **options)
+    dq, dk, dscale = scores_vjp(dscores, keep, q, k, **options)
     return dq, dk, dscores, dscale, -(sink_weight * mean).sum(axis=-1)
 
 
@@ -209,8 +208,7 @@ def attention_logsumexp(
     Returns
     -------
     (..., n), natural logarithm, of the final logits (after scale, soft cap, bias and masks, sink
-    included);
-    -inf for a query that sees no key and has no sink.
+    included); -inf for a query that sees no key and has no sink.
 
     Raises
     ------
@@ -236,21 +234,21 @@ def attention_logsumexp(
     >>> refimpl.attention_logsumexp([[0.0]], [[1.0], [1.0]]).round(6)
     array([0.693147])
     """
-    keep, scores = _scores(q, k, mask, bias, scale, causal, window, offset, softcap)
+    keep, scores = masked_scores(q, k, mask, bias, scale, causal, window, offset, softcap)
     return softmax_terms(scores, keep, sink)[1]
 
 
 @attention_logsumexp.defvjp
 def attention_logsumexp_vjp(g, q, k, /, *, sink=None, **options):
     r"""dL_i / dS_ij = P_ij, then through the logits."""
-    keep, scores = _scores(q, k, **options)
+    keep, scores = masked_scores(q, k, **options)
     weights, _, sink_weight = softmax_terms(scores, keep, sink)
     dscores = weights * g[..., None]
-    dq, dk, dscale = _logits_vjp(dscores, keep, q, k, **options)
+    dq, dk, dscale = scores_vjp(dscores, keep, q, k, **options)
     return dq, dk, dscores, dscale, (sink_weight * g).sum(axis=-1)
 
 
-def _scores(
+def masked_scores(
     q, k, mask=None, bias=None, scale=None, causal=None, window=None, offset=None, softcap=None
 ):
     """Which entries are kept, and the final logits; entries that are not kept may hold anything."""
@@ -297,7 +295,7 @@ def _select(keep, x):
     return namespace(x).where(keep, x, 0.0)
 
 
-def _logits_vjp(dscores, keep, q, k, scale=None, softcap=None, **_):
+def scores_vjp(dscores, keep, q, k, scale=None, softcap=None, **_):
     """Gradients of q, k and scale from that of the capped logits."""
     inner = q @ k.swapaxes(-1, -2)
     factor = scale_of(q, scale)

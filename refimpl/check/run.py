@@ -339,7 +339,8 @@ class Run:
             if isinstance(trial.found, Answer):
                 for note in trial.found.notes:
                     self._note(note)
-                for name in set(trial.found.dtypes) - {self.dtype}:
+                expected = "bool" if self.formula.returns == "boolean" else self.dtype
+                for name in set(trial.found.dtypes) - {expected}:
                     self._note(f"returns {name} for {self.dtype} inputs")
             if trial.plan.advisory and not trial.ok:
                 regime = self.of.regimes[trial.plan.label.split()[0]]
