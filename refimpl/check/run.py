@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -264,8 +265,8 @@ class Run:
         regime = next(iter(self.of.regimes.values()))
         for tie in ({}, *self.of.ties):
             self.tie = tie
-            for batch in BATCHES:
-                for plan in self._sampled(regime, PATTERNS[0], batch):
+            for batch, pattern in product(BATCHES, PATTERNS[:3]):
+                for plan in self._sampled(regime, pattern, batch):
                     trial = self.trial(plan)
                     if trial is None:
                         continue

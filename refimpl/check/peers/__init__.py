@@ -151,5 +151,5 @@ def _row(line: dict) -> str:
 
 
 # The adapters file themselves when they are imported, which needs what is above.
-for _topic in ("attention", "position", "gaussian", "gaussian_transport"):
+for _topic in ("attention", "attention_variants", "position", "gaussian", "gaussian_transport"):
     importlib.import_module(f"{__name__}.{_topic}")

@@ -162,9 +162,8 @@ def empty_segments_kept(q, k, v, options):
     return _finish(output, q, k, v, options)
 
 
-@_changed(source="https://github.com/mlpen/Nystromformer/issues/3")
-def divisor_of_the_batch(q, k, v, options):
-    """the iteration starts from one divisor for the batch and all heads"""
+def _one_divisor(q, k, v, options):
+    """The iteration from one divisor for the batch and all heads."""
     if options.get("inverse", "iterated") != "iterated" or options.get("mask") is not None:
         return nystrom_attention(q, k, v, **options)
     left, middle, right = _softmaxes(q, k, options)
@@ -172,6 +171,12 @@ def divisor_of_the_batch(q, k, v, options):
     largest = sizes.sum(axis=-2).max() * sizes.sum(axis=-1).max()
     inverse = iterated_inverse(middle, steps=options.get("steps", 6), divisor=largest)
     return _finish(left @ inverse @ right @ v, q, k, v, options)
+
+
+@_changed(source="https://github.com/mlpen/Nystromformer/issues/3")
+def divisor_of_the_batch(q, k, v, options):
+    """the iteration starts from one divisor for the batch and all heads"""
+    return _one_divisor(q, k, v, options)
 
 
 @_changed
@@ -270,6 +275,45 @@ def padded_in_front_and_trimmed_behind(q, k, v, options):
     n, count = q.shape[-2], options["landmarks"]
     found = nystrom_attention(q, k, v, **options)
     return np.roll(found, -n % count, axis=-2)
+
+
+def _with_zeros_in_front(q, k, v, options, attend):
+    """Attention over the sequence with zeros before it that take part, then cut to its length."""
+    if options.get("mask") is not None or options.get("query_mask") is not None:
+        return nystrom_attention(q, k, v, **options)
+    n, count = q.shape[-2], options["landmarks"]
+
+    def padded(x):
+        zeros = 0.0 * x[..., :1, :].repeat(-x.shape[-2] % count, axis=-2)
+        return np.concatenate([zeros, x], axis=-2)
+
+    found = attend(*map(padded, (q, k, v)), options | {"segments": "uneven", "convolution": None})
+    return _finish(found[..., found.shape[-2] - n :, :], q, k, v, options)
+
+
+@_changed(source="https://github.com/lucidrains/nystrom-attention/issues/5")
+def zeros_in_front_take_part(q, k, v, options):
+    """zeros are put before the sequence, and take part as keys"""
+    return _with_zeros_in_front(
+        q, k, v, options, lambda q, k, v, o: nystrom_attention(q, k, v, **o)
+    )
+
+
+@_changed(source="https://github.com/lucidrains/nystrom-attention/issues/5")
+def zeros_in_front_and_one_divisor(q, k, v, options):
+    """zeros before the sequence take part, and one divisor serves the batch (nystrom-attention)"""
+    return _with_zeros_in_front(q, k, v, options, _one_divisor)
+
+
+@_changed(source="https://github.com/facebookresearch/xformers/issues/107")
+def triangle_over_landmarks(q, k, v, options):
+    """a causal triangle hides keys from landmarks: landmark a sees the first a + 1 keys"""
+    if options.get("mask") is not None or options.get("query_mask") is not None:
+        return nystrom_attention(q, k, v, **options)
+    left, middle, right = _softmaxes(q, k, options)
+    right = np.tril(right)
+    right = right / right.sum(axis=-1, keepdims=True)
+    return _finish(left @ _inverted(middle, options) @ right @ v, q, k, v, options)
 
 
 @_changed

@@ -154,6 +154,21 @@ def decay_left_out(q, k, v, decay, options):
     return retention(q, k, v, np.ones_like(decay), **options)
 
 
+@retained.mutant(source="https://github.com/cpcp1998/PermuteFormer/issues/2")
+def powers_apart_in_half_precision(q, k, v, decay, /, **options):
+    """the powers gamma^i and gamma^-j are formed apart, in half precision, where they overflow"""
+    n = q.shape[-2]
+    powers = np.asarray(decay)[..., None] ** np.arange(n)
+    with np.errstate(all="ignore"):
+        up, down = (x.astype(np.float16).astype(float) for x in (powers, 1 / powers))
+        wrong = gated_linear_attention(
+            q * up[..., None], k * down[..., None], v, np.zeros((n, 1)), scale=options.get("scale")
+        )[0]
+    state = options.get("state")
+    right, last = retention(q, k, v, decay, **options)
+    return (wrong if state is None else right), last
+
+
 @_retained
 def rows_divided(q, k, v, decay, options):
     """the rows are divided by the root of the sum of their powers of gamma"""

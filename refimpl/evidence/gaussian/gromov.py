@@ -82,15 +82,15 @@ def unlike_sizes(rng, shape):
 
 @each(lambda of: functools.partial(of.regime, adversarial=True, advisory=True))
 def near_equal(rng, shape):
-    """Leading blocks that differ by 1e-6 to 1e-2, and variances of 8 in the larger space."""
+    """Leading blocks that differ by 1e-6 to 1e-2, and variances from 8 in the larger space."""
     cov_q = _spaced(rng, shape.cov_q)
     k = min(shape.axes["m"], shape.axes["n"])
     size = 10.0 ** -rng.uniform(2, 6, (*shape.batch, 1, 1))
     change = symmetric_part(rng.uniform(-1, 1, (*shape.batch, k, k))) / (4 * k)
     block = cov_q[..., :k, :k] + size * change
-    p = np.zeros(shape.cov_p) + 8 * np.eye(shape.axes["m"])
+    p = np.zeros(shape.cov_p) + np.diag(8.0 + np.arange(shape.axes["m"]))
     p[..., :k, :k] = block
-    q = np.zeros(shape.cov_q) + 8 * np.eye(shape.axes["n"])
+    q = np.zeros(shape.cov_q) + np.diag(8.0 + np.arange(shape.axes["n"]))
     q[..., :k, :k] = cov_q[..., :k, :k]
     return Case((p, q))
 
