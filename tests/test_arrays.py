@@ -143,7 +143,7 @@ def test_output_has_the_type_of_the_inputs(formula, dtype):
         if isinstance(case.options[name], np.ndarray):
             case = case.with_options(**{name: case.options[name].astype(dtype)})
     expected = np.dtype(dtype) if real else np.dtype(float)
-    expected = np.dtype(bool) if formula.returns == "boolean" else expected
+    expected = {"boolean": np.dtype(bool), "index": np.dtype(int)}.get(formula.returns, expected)
     for form in formula.forms:
         for output in _outputs(formula(*arrays, form=form, **case.options)):
             assert output.dtype == expected
