@@ -91,7 +91,7 @@ def _t5_bucket_of(query_positions, key_positions, bidirectional, buckets, max_di
     """As many as there are buckets that begin at the distance or before it."""
     per_side, start = _t5_sizes(bidirectional, buckets, max_distance)
     xp = namespace(query_positions)
-    n = _distances(query_positions, key_positions)
+    n = signed_distances(query_positions, key_positions)
     starts = like(_t5_starts(per_side, start, int(max_distance)), n)
     if not bidirectional:
         return xp.searchsorted(starts, n, side="right")
@@ -105,7 +105,7 @@ def t5_buckets_logarithm(
     """As it is written, with logarithms in float64: the way of all public code, most in float32."""
     per_side, start = _t5_sizes(bidirectional, buckets, max_distance)
     xp = namespace(query_positions)
-    signed = _distances(query_positions, key_positions)
+    signed = signed_distances(query_positions, key_positions)
     n = xp.abs(signed) if bidirectional else xp.maximum(signed, 0)
     ratio = xp.log(xp.maximum(n, start) / start) / math.log(max_distance / start)
     large = start + astype(ratio * (per_side - start), "int64")
@@ -128,7 +128,7 @@ def _t5_sizes(bidirectional, buckets, max_distance):
     return per_side, per_side // 2
 
 
-def _distances(query_positions, key_positions):
+def signed_distances(query_positions, key_positions):
     """i - j as int64, whatever unsigned type positions have."""
     query = astype(query_positions, "int64")[..., :, None]
     return query - astype(key_positions, "int64")[..., None, :]
@@ -287,7 +287,7 @@ def deberta_log_buckets(query_positions, key_positions, /, *, bucket_size=256, m
     """
     middle, last = _deberta_sizes(bucket_size, max_position)
     xp = namespace(query_positions)
-    r = xp.clip(_distances(query_positions, key_positions), -last, last)
+    r = xp.clip(signed_distances(query_positions, key_positions), -last, last)
     starts = like(_deberta_starts(middle, last), r)
     return xp.sign(r) * xp.searchsorted(starts, xp.abs(r), side="right")
 
@@ -299,7 +299,7 @@ def deberta_log_buckets_logarithm(
     """As it is written, with logarithms in float64, as in the released code."""
     middle, last = _deberta_sizes(bucket_size, max_position)
     xp = namespace(query_positions)
-    r = xp.clip(_distances(query_positions, key_positions), -last, last)
+    r = xp.clip(signed_distances(query_positions, key_positions), -last, last)
     far = xp.log(xp.maximum(xp.abs(r), middle) / middle) / math.log(last / middle)
     bucket = middle + astype(xp.ceil(far * (middle - 1)), "int64")
     return xp.where(xp.abs(r) <= middle, r, xp.sign(r) * bucket)
