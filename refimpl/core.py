@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from numpy.linalg import LinAlgError
 
-from refimpl.backend import cholesky, eigvalsh, finfo, namespace, solve_triangular
+from refimpl.backend import (
+    astype,
+    cholesky,
+    eigvalsh,
+    finfo,
+    namespace,
+    scatter_add,
+    solve_triangular,
+    take_along_axis,
+)
 
 # ------------------------------------------------------------------------------------- softmax
 
@@ -91,6 +102,31 @@ def broadcast_shape(shapes) -> tuple[int, ...]:
     length = max(map(len, shapes))
     padded = [(1,) * (length - len(shape)) + tuple(shape) for shape in shapes]
     return tuple(next((n for n in extents if n != 1), 1) for extents in zip(*padded, strict=True))
+
+
+def gather_rows(table, index):
+    """Rows (..., i, d) of a table (..., r, d) at indices (..., i). IndexError outside it."""
+    xp = namespace(table, index)
+    batch = broadcast_shape((table.shape[:-2], index.shape[:-1]))
+    table = xp.broadcast_to(table, (*batch, *table.shape[-2:]))
+    index = xp.broadcast_to(index[..., None], (*batch, index.shape[-1], table.shape[-1]))
+    return take_along_axis(table, index, axis=-2)
+
+
+def scatter_rows(rows, index, count: int):
+    """The adjoint of :func:`gather_rows`: rows (..., i, d) added up at (..., i), (..., count, d).
+
+    Rows of one index are added in float64, or in longdouble where they are that.
+    """
+    xp = namespace(rows, index)
+    *batch, size, d = (*broadcast_shape((rows.shape[:-2], index.shape[:-1])), *rows.shape[-2:])
+    tables = math.prod(batch)
+    total = xp.zeros((tables * count, d), dtype=xp.result_type(rows.dtype, "float64"))
+    first = count * xp.arange(tables).reshape((*batch, 1))
+    place = xp.broadcast_to(first + index, (*batch, size)).reshape(tables * size)
+    spread = xp.broadcast_to(rows, (*batch, size, d)).reshape(tables * size, d)
+    scatter_add(total, place, astype(spread, total.dtype))
+    return astype(total.reshape((*batch, count, d)), rows.dtype)
 
 
 # -------------------------------------------------------- symmetric positive definite matrices

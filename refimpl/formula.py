@@ -67,7 +67,7 @@ class Formula:
     options : dict, every keyword option with its default (arrays included)
     differentiable : tuple of str, names of the arrays that have a gradient
     reason : str, why there is none where there is none
-    returns : str, "real" or "boolean", what the outputs hold
+    returns : str, "real", "boolean" or "index", what the outputs hold
     forms : dict of Form, the plain one first
     """
 
@@ -373,7 +373,7 @@ def formula(signature: str, *, source: str, **declaration) -> Callable[[Callable
     differentiable : tuple of str or bool
         Arrays with a gradient; by default all real ones. False needs a ``reason``.
     returns : str
-        "boolean" for outputs that select; "real" by default.
+        "boolean" for outputs that select, "index" for whole numbers (int64); "real" by default.
     """
 
     def register(body: Callable) -> Formula:

@@ -41,11 +41,18 @@ def cases(
     @st.composite
     def draw_case(draw) -> Case:
         name = regime or draw(st.sampled_from(sorted(of.regimes)))
-        axes = {axis: draw(st.integers(_least(of, axis, empty), largest)) for axis in formula.axes}
+        axes = {axis: draw(_sizes(_least(of, axis, empty), largest)) for axis in formula.axes}
         batch = draw(st.sampled_from(BATCHES))
         return of.sample(name, axes, batch, draw(st.integers(0, 2**32 - 1))).with_options(**options)
 
     return draw_case()
+
+
+def _sizes(least: int, largest: int):
+    """From the least to the largest size, or the least where it is larger than that."""
+    from hypothesis import strategies as st
+
+    return st.integers(least, max(least, largest))
 
 
 def _least(of: Evidence, axis: str, empty: bool) -> int:

@@ -340,12 +340,18 @@ class Run:
             if isinstance(trial.found, Answer):
                 for note in trial.found.notes:
                     self._note(note)
-                expected = "bool" if self.formula.returns == "boolean" else self.dtype
-                for name in set(trial.found.dtypes) - {expected}:
-                    self._note(f"returns {name} for {self.dtype} inputs")
+                for name in set(trial.found.dtypes):
+                    if not self._is_expected(name):
+                        self._note(f"returns {name} for {self.dtype} inputs")
             if trial.plan.advisory and not trial.ok:
                 regime = self.of.regimes[trial.plan.label.split()[0]]
                 self._note(f"fails where honest code may: {regime.statement}")
+
+    def _is_expected(self, dtype: str) -> bool:
+        """Whether outputs of this formula may have this type; indices are whole numbers of any."""
+        if self.formula.returns == "index":
+            return dtype.startswith(("int", "uint"))
+        return dtype == ("bool" if self.formula.returns == "boolean" else self.dtype)
 
     def _verdict(self) -> str:
         judged = [t for t in self.result.trials if not t.plan.advisory]

@@ -1,0 +1,164 @@
+"""FIRE: a bias of attention logits that is a small network of the relative distance."""
+
+from __future__ import annotations
+
+import math
+
+from refimpl.backend import astype, namespace, result_type
+from refimpl.core import require_nonnegative, require_positive, x_minus_log1p
+from refimpl.formula import formula
+from refimpl.position.bias import over_pairs, signed_distances
+
+
+@formula(
+    "(s),(s),(s,h),(h),(n),(m)->(h,n,m)",
+    source="Li et al. 2024 (FIRE, arXiv:2310.04418), eq. 4 to 6",
+    keywords={"log_rate": "()", "threshold": "()"},
+    kinds={"query_positions": "exact", "key_positions": "exact"},
+)
+def fire_bias(
+    hidden_weights,
+    hidden_biases,
+    output_weights,
+    output_biases,
+    query_positions,
+    key_positions,
+    /,
+    *,
+    log_rate,
+    threshold,
+    epsilon=0.0,
+):
+    r"""The bias of FIRE: a small network of the distance as a part of the query's position.
+
+    Formula
+    -------
+    .. math:: b_{hij} = \sum_s V_{sh} \max(w_s x_{ij} + a_s, 0) + v_h, \qquad
+        x_{ij} = \frac{\psi(|i - j|)}{\psi(\max(L, i)) + \epsilon}, \qquad \psi(t) = \log(1 + c\,t)
+
+    Parameters
+    ----------
+    hidden_weights : (..., s) w; hidden_biases : (..., s) a.
+    output_weights : (..., s, h) V; output_biases : (..., h) v.
+    query_positions : (..., n) i; key_positions : (..., m) j. Integers or float64, not negative.
+    log_rate : () or (...,), positive. c, learned.
+    threshold : () or (...,), positive. L, learned: queries before it are normalised as if at L.
+    epsilon : number >= 0. See Conventions.
+
+    Returns
+    -------
+    (..., h, n, m) of the weights' type. Unlike other relative biases it is not Toeplitz: x depends
+    on i beyond L. For keys up to the query x is in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        c or L not positive and finite, negative ``epsilon``; negative or infinite positions.
+    TypeError
+        Positions in float16 or float32; no ``log_rate`` or ``threshold``.
+
+    Conventions
+    -----------
+    The paper is causal with i from 1, and has no epsilon and no absolute value. Published code
+    counts from 0, starts from c = 0.1, L = 512 (a fixed times a learned number), takes |.| of
+    the distance, so that later keys get the bias of earlier ones, and epsilon = 1e-6.
+
+    Breaks when
+    -----------
+    The gradient jumps where an argument of the maximum passes 0; at 0 it is 0, as in torch.
+
+    References
+    ----------
+    Li et al. 2024 (arXiv:2310.04418); mcleish7/arithmetic.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> weights = [1.0], [0.0], [[1.0]], [0.0]
+    >>> refimpl.fire_bias(*weights, [10], [9, 0], log_rate=0.1, threshold=512.0).round(6)
+    array([[[0.024098, 0.175255]]])
+    """
+    x, *_ = _fire_inputs(
+        hidden_weights, query_positions, key_positions, log_rate, threshold, epsilon
+    )
+    hidden = _fire_hidden(x, hidden_weights, hidden_biases)
+    xp = namespace(hidden)
+    outputs = xp.maximum(hidden, 0) @ output_weights[..., None, :, :]
+    return xp.moveaxis(outputs, -1, -3) + over_pairs(output_biases)
+
+
+@fire_bias.defvjp
+def fire_bias_vjp(
+    g,
+    hidden_weights,
+    hidden_biases,
+    output_weights,
+    output_biases,
+    query_positions,
+    key_positions,
+    /,
+    *,
+    log_rate,
+    threshold,
+    epsilon=0.0,
+):
+    """Backwards through the network; then by c and L through the quotient, in float64."""
+    x, distances, ends, c, norm = _fire_inputs(
+        hidden_weights, query_positions, key_positions, log_rate, threshold, epsilon
+    )
+    hidden = _fire_hidden(x, hidden_weights, hidden_biases)
+    xp = namespace(hidden)
+    g = xp.moveaxis(g, -3, -1)
+    active = xp.maximum(hidden, 0)
+    s, h = output_weights.shape[-2:]
+    pairs = g.shape[-3] * g.shape[-2]
+    rows = active.reshape(*active.shape[:-3], pairs, s)
+    doutput = rows.swapaxes(-1, -2) @ g.reshape(*g.shape[:-3], pairs, h)
+    dhidden = xp.where(hidden > 0, g @ output_weights[..., None, :, :].swapaxes(-1, -2), 0)
+    dhidden = astype(dhidden, hidden.dtype)
+    dweights = (dhidden * astype(x, hidden.dtype)[..., None]).sum(axis=(-3, -2))
+    dx = astype(dhidden @ hidden_weights[..., None, :, None], x.dtype)[..., 0]
+    # c dpsi(t)/dc is psi(t) less a term of second order in t, whose parts must not cancel.
+    by_rate = (x * (_second_order(c * ends) + epsilon) - _second_order(c * distances)) / (c * norm)
+    is_at_threshold = ends > astype(query_positions, x.dtype)[..., :, None]
+    by_threshold = xp.where(is_at_threshold, -x * c / (1 + c * ends) / norm, 0.0)
+    drate, dthreshold = ((dx * slope).sum(axis=(-2, -1)) for slope in (by_rate, by_threshold))
+    dtype = hidden_weights.dtype
+    return (
+        dweights,
+        dhidden.sum(axis=(-3, -2)),
+        doutput,
+        g.sum(axis=(-3, -2)),
+        astype(drate, dtype),
+        astype(dthreshold, dtype),
+    )
+
+
+def _fire_inputs(weights, query_positions, key_positions, log_rate, threshold, epsilon):
+    """x (..., n, m) in at least float64, and |i - j|, max(L, i), c, and the denominator of x."""
+    xp = namespace(weights)
+    dtype = xp.result_type(weights.dtype, result_type(query_positions, key_positions))
+    c, start = (astype(v, dtype)[..., None, None] for v in (log_rate, threshold))
+    require_positive("log_rate", c)
+    require_positive("threshold", start)
+    require_nonnegative("query_positions", query_positions)
+    require_nonnegative("key_positions", key_positions)
+    if not 0 <= epsilon < math.inf:
+        raise ValueError(f"epsilon: expected a finite number >= 0, got {epsilon!r}")
+    distances = xp.abs(signed_distances(query_positions, key_positions, weights)[..., 0, :, :])
+    ends = xp.maximum(start, astype(query_positions, dtype)[..., :, None])
+    norm = xp.log1p(c * ends) + epsilon
+    return xp.log1p(c * distances) / norm, distances, ends, c, norm
+
+
+def _second_order(u):
+    """log(1 + u) - u/(1 + u), accurate relative to itself for u >= 0."""
+    xp = namespace(u)
+    part = u / (1 + u)
+    return xp.where(part < 0.25, x_minus_log1p(-part), xp.log1p(u) - part)
+
+
+def _fire_hidden(x, weights, biases):
+    """Arguments of the maximum, (..., n, m, s), in the type of the weights."""
+    x = astype(x, weights.dtype)[..., None]
+    return x * weights[..., None, None, :] + biases[..., None, None, :]
