@@ -1,0 +1,355 @@
+"""Wrong variants of frequencies interpolated by parts: the bugs of public code."""
+
+from __future__ import annotations
+
+import math
+
+from refimpl.backend import namespace
+from refimpl.evidence.position.scaling_by_parts import llama3, longrope, yarn
+from refimpl.position.scaling_by_parts import (
+    llama3_frequencies,
+    longrope_frequencies,
+    yarn_frequencies,
+)
+
+
+def _keep(frequencies, options):
+    """The part that is not interpolated: by a factor of 2, theta' = theta (gamma + 1)/2."""
+    return 2 * yarn_frequencies(frequencies, **options | {"factor": 2.0})[0] / frequencies - 1
+
+
+def _keep_by_index(frequencies, options, *, last=None, pairs=None, turn=2 * math.pi):
+    """The ramp by index with another last pair, number of pairs, or angle of a turn."""
+    xp, h = namespace(frequencies), frequencies.shape[-1]
+    pairs, last = pairs or h, 2 * h - 1 if last is None else last
+
+    def pair(times):
+        turns = options["trained_length"] / (turn * times)
+        return pairs * math.log(turns) / math.log(options["base"])
+
+    start, end = pair(options.get("fast", 32.0)), pair(options.get("slow", 1.0))
+    if options.get("truncate", True):
+        start, end = math.floor(start), math.ceil(end)
+    start, end = max(start, 0), min(end, last)
+    end += 0.001 * (start == end)
+    return 1 - xp.clip((xp.arange(h, dtype="float64") - start) / (end - start), 0, 1)
+
+
+def _with(keep, frequencies, options):
+    """YaRN with another part that is kept."""
+    s = options["factor"][..., None]
+    attention = yarn_frequencies(frequencies, **options)[1]
+    return frequencies * (keep + (1 - keep) / s), attention
+
+
+def _sharpened(attention, frequencies, options):
+    """YaRN with another attention factor."""
+    scaled, right = yarn_frequencies(frequencies, **options)
+    return scaled, attention + 0 * right
+
+
+# ------------------------------------------------------------------------------- YaRN: the ramp
+
+
+@yarn.mutant(source="https://github.com/jquesnelle/yarn/issues/60")
+def other_ramp(frequencies, **options):
+    """The ramp is linear in turns where it should be in the index, or the reverse"""
+    other = "turns" if options["ramp"] == "index" else "index"
+    if options.get("base") is None:
+        return yarn_frequencies(frequencies, **options)
+    return yarn_frequencies(frequencies, **options | {"ramp": other})
+
+
+@yarn.mutant(source="https://github.com/jquesnelle/yarn/issues/24")
+def wavelengths_blended(frequencies, **options):
+    """It takes the mean of the wavelengths instead of the mean of the frequencies"""
+    keep = _keep(frequencies, options)
+    attention = yarn_frequencies(frequencies, **options)[1]
+    return frequencies / (keep + (1 - keep) * options["factor"][..., None]), attention
+
+
+@yarn.mutant(source="https://github.com/vllm-project/vllm/issues/27722")
+def ends_always_rounded(frequencies, **options):
+    """The ends of the ramp are rounded to whole pairs also where they should not be"""
+    return yarn_frequencies(frequencies, **options | {"truncate": True})
+
+
+@yarn.mutant
+def ends_never_rounded(frequencies, **options):
+    """The ends of the ramp are not rounded to whole pairs"""
+    return yarn_frequencies(frequencies, **options | {"truncate": False})
+
+
+@yarn.mutant(source="https://github.com/jingyaogong/minimind/issues/602")
+def clipped_to_the_last_pair(frequencies, **options):
+    """The upper end of the ramp is clipped to d/2 - 1 instead of d - 1"""
+    if options["ramp"] == "turns":
+        return yarn_frequencies(frequencies, **options)
+    keep = _keep_by_index(frequencies, options, last=frequencies.shape[-1] - 1)
+    return _with(keep, frequencies, options)
+
+
+@yarn.mutant
+def ends_swapped(frequencies, **options):
+    """The ends of the ramp are swapped: fast pairs are interpolated and slow ones stay"""
+    return _with(1 - _keep(frequencies, options), frequencies, options)
+
+
+@yarn.mutant
+def features_for_pairs(frequencies, **options):
+    """The ends of the ramp are counted in features, twice the pairs"""
+    if options["ramp"] == "turns":
+        return yarn_frequencies(frequencies, **options)
+    keep = _keep_by_index(frequencies, options, pairs=2 * frequencies.shape[-1])
+    return _with(keep, frequencies, options)
+
+
+@yarn.mutant
+def radians_for_turns(frequencies, **options):
+    """The ends of the ramp are taken in radians, without 2 pi"""
+    longer = options["trained_length"] * 2 * math.pi
+    if options["ramp"] == "turns":
+        return yarn_frequencies(frequencies, **options | {"trained_length": longer})
+    return _with(_keep_by_index(frequencies, options, turn=1.0), frequencies, options)
+
+
+@yarn.mutant
+def fast_end_of_llama(frequencies, **options):
+    """The fast end of the ramp is at 4 turns, as in Llama 3"""
+    return yarn_frequencies(frequencies, **options | {"fast": 4.0})
+
+
+@yarn.mutant
+def all_pairs_interpolated(frequencies, **options):
+    """All pairs are divided by the factor, the fast ones too"""
+    return _with(0.0 * frequencies, frequencies, options)
+
+
+@yarn.mutant
+def none_interpolated(frequencies, **options):
+    """No pair is divided by the factor"""
+    return _with(1.0 + 0.0 * frequencies, frequencies, options)
+
+
+# ------------------------------------------------------------------- YaRN: the attention factor
+
+
+@yarn.mutant(source="https://github.com/ml-explore/mlx-lm/pull/1507")
+def given_attention_factor_ignored(frequencies, **options):
+    """A given attention factor is ignored in favour of the rule"""
+    return yarn_frequencies(frequencies, **options | {"attention_factor": None})
+
+
+@yarn.mutant
+def no_attention_factor(frequencies, **options):
+    """The attention factor is always 1"""
+    return yarn_frequencies(frequencies, **options | {"attention_factor": 1.0})
+
+
+@yarn.mutant(source="https://github.com/sgl-project/sglang/pull/33558")
+def attention_factor_squared(frequencies, **options):
+    """The attention factor is applied twice"""
+    return _sharpened(yarn_frequencies(frequencies, **options)[1] ** 2, frequencies, options)
+
+
+@yarn.mutant(source="https://github.com/NVIDIA/TensorRT-LLM/pull/16379")
+def attention_factor_through_the_rule_again(frequencies, **options):
+    """A given attention factor is taken for m of the rule 0.1 m ln s + 1"""
+    given = options.get("attention_factor")
+    if given is None:
+        return yarn_frequencies(frequencies, **options)
+    again = 0.1 * given * namespace(frequencies).log(options["factor"]) + 1
+    return _sharpened(again, frequencies, options)
+
+
+@yarn.mutant
+def decimal_logarithm(frequencies, **options):
+    """The attention factor has the decimal logarithm of s"""
+    return _sharpened(
+        0.1 * namespace(frequencies).log10(options["factor"]) + 1, frequencies, options
+    )
+
+
+@yarn.mutant(source="https://github.com/turboderp-org/exllamav3/issues/259")
+def mscale_alone(frequencies, **options):
+    """The ratio of mscale and mscale_all_dim is not taken: mscale alone counts"""
+    return yarn_frequencies(frequencies, **options | {"mscale_all_dim": 0.0, "mscale": 1.0})
+
+
+@yarn.mutant
+def mscales_swapped(frequencies, **options):
+    """The ratio of mscale and mscale_all_dim is upside down"""
+    pair = {"mscale": options.get("mscale_all_dim"), "mscale_all_dim": options.get("mscale")}
+    return yarn_frequencies(frequencies, **options | pair)
+
+
+@yarn.mutant(gradient=True)
+def gradient_without_the_ramp(g, frequencies, **options):
+    """The gradient forgets that the ramp depends on the frequencies"""
+    keep = _keep(frequencies, options)
+    return g[0] * (keep + (1 - keep) / options["factor"][..., None]), None
+
+
+@yarn.mutant(gradient=True)
+def gradient_unscaled(g, frequencies, **options):
+    """The gradient forgets the interpolation"""
+    return g[0] + 0 * options["factor"][..., None], None
+
+
+# --------------------------------------------------------------------------------------- Llama 3
+
+
+def _turns(frequencies, options):
+    return frequencies * options["trained_length"] / (2 * math.pi)
+
+
+@llama3.mutant(source="https://github.com/felafax/felafax/issues/59")
+def not_scaled(frequencies, **options):
+    """The scaling is missing: plain frequencies"""
+    return frequencies + 0 * options["factor"][..., None]
+
+
+@llama3.mutant(source="https://github.com/ml-explore/mlx-examples/pull/907")
+def blended_by_wavelength(frequencies, **options):
+    """Between the ends wavelengths are blended, linearly in the wavelength"""
+    xp = namespace(frequencies)
+    slow, fast = options.get("slow", 1.0), options.get("fast", 4.0)
+    wavelength = 1.0 / _turns(frequencies, options)
+    part = xp.clip((wavelength - 1 / fast) / (1 / slow - 1 / fast), 0, 1)
+    return frequencies / (1 - part + part * options["factor"][..., None])
+
+
+@llama3.mutant
+def no_blend(frequencies, **options):
+    """There is no blend: pairs slower than the slow end are divided, all others stay"""
+    is_slow = _turns(frequencies, options) < options.get("slow", 1.0)
+    s = options["factor"][..., None]
+    return namespace(frequencies).where(is_slow, frequencies / s, frequencies)
+
+
+@llama3.mutant
+def blend_reversed(frequencies, **options):
+    """Between the ends the weights of the plain and the divided frequency are swapped"""
+    slow, fast = options.get("slow", 1.0), options.get("fast", 4.0)
+    turns, s = _turns(frequencies, options), options["factor"][..., None]
+    t = (turns - slow) / (fast - slow)
+    mean = t * frequencies / s + (1 - t) * frequencies
+    between = (turns > slow) & (turns < fast)
+    right = llama3_frequencies(frequencies, **options)
+    return namespace(frequencies).where(between, mean, right)
+
+
+@llama3.mutant
+def everything_divided(frequencies, **options):
+    """All pairs are divided by the factor"""
+    return frequencies / options["factor"][..., None]
+
+
+@llama3.mutant
+def ends_of_yarn(frequencies, **options):
+    """The fast end is at 32 turns, as in YaRN"""
+    return llama3_frequencies(frequencies, **options | {"fast": 32.0})
+
+
+@llama3.mutant
+def without_two_pi(frequencies, **options):
+    """The wavelength is 1 / theta, without 2 pi"""
+    longer = options["trained_length"] * 2 * math.pi
+    return llama3_frequencies(frequencies, **options | {"trained_length": longer})
+
+
+@llama3.mutant(gradient=True)
+def llama_gradient_without_the_ramp(g, frequencies, **options):
+    """The gradient forgets that the weights depend on the frequencies"""
+    scaled = llama3_frequencies(frequencies, **options)
+    return g * scaled / frequencies, None
+
+
+@llama3.mutant(gradient=True)
+def llama_gradient_unscaled(g, frequencies, **options):
+    """The gradient forgets the scaling"""
+    return g + 0 * options["factor"][..., None], None
+
+
+# -------------------------------------------------------------------------------------- LongRoPE
+
+
+@longrope.mutant(source="https://github.com/ggml-org/llama.cpp/issues/24823")
+def list_of_the_longest_length(frequencies, **options):
+    """The longest length s L_0 chooses the list, not that of the sequence: always the long one"""
+    longest = options["factor"] * options["trained_length"] + 0 * options["length"]
+    return longrope_frequencies(frequencies, **options | {"length": longest})
+
+
+@longrope.mutant
+def always_the_short_list(frequencies, **options):
+    """The short list is used whatever the length is"""
+    return longrope_frequencies(frequencies, **options | {"length": 0 * options["length"]})
+
+
+@longrope.mutant(source="https://github.com/unslothai/unsloth/pull/10681")
+def long_from_the_trained_length_on(frequencies, **options):
+    """The trained length itself takes the long list already"""
+    return longrope_frequencies(frequencies, **options | {"length": options["length"] + 1})
+
+
+@longrope.mutant
+def highest_position_for_length(frequencies, **options):
+    """The highest position stands for the number of tokens, which is one more"""
+    below = namespace(frequencies).maximum(options["length"] - 1, 0)
+    return longrope_frequencies(frequencies, **options | {"length": below})
+
+
+@longrope.mutant
+def multiplied(frequencies, **options):
+    """Frequencies are multiplied by the list instead of divided"""
+    scaled, attention = longrope_frequencies(frequencies, **options)
+    return frequencies**2 / scaled, attention
+
+
+@longrope.mutant
+def also_divided_by_the_factor(frequencies, **options):
+    """Frequencies are divided by the list and by s"""
+    scaled, attention = longrope_frequencies(frequencies, **options)
+    return scaled / options["factor"][..., None], attention
+
+
+@longrope.mutant
+def rule_of_yarn(frequencies, **options):
+    """The attention factor is that of YaRN, 0.1 ln s + 1"""
+    scaled, attention = longrope_frequencies(frequencies, **options)
+    return scaled, 0.1 * namespace(frequencies).log(options["factor"]) + 1 + 0 * attention
+
+
+@longrope.mutant
+def no_root(frequencies, **options):
+    """The attention factor lacks the square root"""
+    scaled, attention = longrope_frequencies(frequencies, **options)
+    return scaled, attention**2
+
+
+@longrope.mutant(source="https://github.com/lablup/mlxcel/issues/1358")
+def given_attention_factors_ignored(frequencies, **options):
+    """Attention factors that are given for a list are ignored"""
+    none = {"short_attention_factor": None, "long_attention_factor": None}
+    return longrope_frequencies(frequencies, **options | none)
+
+
+@longrope.mutant
+def sharpened_only_when_long(frequencies, **options):
+    """Short sequences get the attention factor 1"""
+    scaled, attention = longrope_frequencies(frequencies, **options)
+    is_long = options["length"] > options["trained_length"]
+    return scaled, namespace(frequencies).where(is_long, attention, 1.0)
+
+
+@longrope.mutant(gradient=True)
+def longrope_gradient_unscaled(g, frequencies, **options):
+    """The gradient forgets the list"""
+    return g[0] + 0 * options["long_factors"], None, None, None
+
+
+@longrope.mutant(gradient=True)
+def gradient_by_the_short_list(g, frequencies, **options):
+    """The gradient is divided by the short list whatever the length is"""
+    return g[0] / options["short_factors"] + 0 * options["long_factors"], None, None, None
