@@ -36,11 +36,17 @@ def _summary(record: Formula) -> str:
 
 def updated(text: str) -> str:
     """The README's text with the index that the table gives now."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the README lacks the lines {BEGIN!r} and {END!r}")
-    return before + begin + index() + end + after
+    before, _, after = between(text, BEGIN, END)
+    return before + BEGIN + index() + END + after
+
+
+def between(text: str, begin: str, end: str) -> tuple[str, str, str]:
+    """What comes before these marks, between them and after them."""
+    before, found_begin, rest = text.partition(begin)
+    inside, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"the README lacks the lines {begin!r} and {end!r}")
+    return before, inside, after
 
 
 def main() -> int:

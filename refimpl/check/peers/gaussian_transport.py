@@ -179,7 +179,7 @@ class _WithoutTorchvision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-def _formula(module: str, name: str):
+def formula_of(module: str, name: str):
     """A function of a package for images, without the builds of torchvision that it asks for."""
     if module not in sys.modules:
         importlib.import_module("torch")
@@ -208,7 +208,7 @@ def _formula(module: str, name: str):
 )
 def pytorch_fid(mean_p, cov_p, mean_q, cov_q):
     one_at_a_time(mean_p, cov_p, mean_q, cov_q, cores=(1, 2, 1, 2))
-    distance = _formula("pytorch_fid.fid_score", "calculate_frechet_distance")
+    distance = formula_of("pytorch_fid.fid_score", "calculate_frechet_distance")
     return distance(mean_p, cov_p, mean_q, cov_q)
 
 
@@ -222,7 +222,7 @@ def pytorch_fid(mean_p, cov_p, mean_q, cov_q):
 )
 def torch_fidelity(mean_p, cov_p, mean_q, cov_q):
     one_at_a_time(mean_p, cov_p, mean_q, cov_q, cores=(1, 2, 1, 2))
-    distance = _formula("torch_fidelity.metric_fid", "fid_statistics_to_metric")
+    distance = formula_of("torch_fidelity.metric_fid", "fid_statistics_to_metric")
     statistics = ({"mu": m, "sigma": c} for m, c in ((mean_p, cov_p), (mean_q, cov_q)))
     return distance(*statistics, verbose=False)["frechet_inception_distance"]
 
@@ -237,7 +237,6 @@ def torch_fidelity(mean_p, cov_p, mean_q, cov_q):
     because=dict.fromkeys((*NO_HALF, *(f"{d} gradients" for d in NO_HALF)), _ROOT_OF_PRODUCT),
 )
 def torchmetrics_fid(mean_p, cov_p, mean_q, cov_q):
-    from torchmetrics.image.fid import _compute_fid
-
     one_at_a_time(mean_p, cov_p, mean_q, cov_q, cores=(1, 2, 1, 2))
-    return _compute_fid(mean_p, cov_p, mean_q, cov_q)
+    distance = formula_of("torchmetrics.image.fid", "_compute_fid")
+    return distance(mean_p, cov_p, mean_q, cov_q)

@@ -1,6 +1,7 @@
 """The measurements of the project's targets: ``python -m tools.bench [--quick]``, on one thread.
 
-Ratios below 1 mean that we are faster than torch. A star marks the form that is taken at that size.
+Ratios below 1 mean that we are faster. What is not installed is named and left out. The whole takes
+about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import sys
 
 from refimpl.check import bench
 from refimpl.formula import find
+from tools.bench import HEADING, attention, gaussian
 
-ATTENTION = (512, 1024, 2048)
-OTHERS = (
-    ("rotary_embedding", {"n": 4096, "d": 128}, ()),
-    ("gaussian_kl", {"d": 8}, (10_000,)),
-    ("gaussian_kl", {"d": 64}, (512,)),
-)
+PARTS = {
+    "attention": attention.softmax,
+    "linear": attention.linear,
+    "performer": attention.performer,
+    "nystrom": attention.nystrom,
+    "small": gaussian.small,
+    "large": gaussian.large,
+}
+ROTARY = {"n": 4096, "d": 128}
 IMPORT = "import time, numpy; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 
 
@@ -34,34 +39,38 @@ def import_seconds(statement: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="only the smallest attention")
-    quick = parser.parse_args().quick
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, overheads; default: all")
+    parser.add_argument("--quick", action="store_true", help="the smallest size of each")
+    given = parser.parse_args()
+    unknown = set(given.parts) - {*PARTS, "overheads"}
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}")
     if any(os.environ.get(name) != value for name, value in bench.THREADS.items()):
         # BLAS reads its number of threads once, when NumPy is imported.
         command = [sys.executable, "-m", "tools.bench", *sys.argv[1:]]
         return subprocess.run(command, env=os.environ | bench.THREADS, check=False).returncode
+    if not given.parts or "overheads" in given.parts:
+        _overheads()
+    print(HEADING)
+    for name, lines in PARTS.items():
+        if not given.parts or name in given.parts:
+            for line in lines(given.quick):
+                print(line, flush=True)
+    return 0
+
+
+def _overheads() -> None:
     print("import refimpl: {:.1f} ms beyond NumPy's".format(1e3 * import_seconds("import refimpl")))
     first = import_seconds("import refimpl; refimpl.softmax_attention")
     print(f"with its first formula: {1e3 * first:.1f} ms")
     for name in ("softmax_attention", "gaussian_kl"):
         seconds = bench.overhead(find(name))
         print(f"checking the arguments of {name}: {1e6 * seconds:.1f} us")
-    print(bench.HEADING)
-    attention = find("softmax_attention")
-    for n in ATTENTION[:1] if quick else ATTENTION:
-        for dtype in ("float32", "float64"):
-            for gradients in (False, True):
-                axes = {"n": n, "d": 64, "m": n, "v": 64}
-                _print(bench.rows(attention, axes, (8,), dtype, gradients))
-    for name, axes, batch in OTHERS:
-        for dtype in ("float32", "float64"):
-            _print(bench.rows(find(name), axes, batch, dtype))
-    return 0
-
-
-def _print(lines) -> None:
-    for line in lines:
-        print(line, flush=True)
+    print(f"\n{bench.HEADING}")
+    for dtype in ("float32", "float64"):
+        for line in bench.rows(find("rotary_embedding"), ROTARY, (), dtype):
+            print(line, flush=True)
+    print()
 
 
 if __name__ == "__main__":
