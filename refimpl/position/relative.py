@@ -102,7 +102,9 @@ def relative_attention_logits(q, k, table, query_positions, key_positions, /, *,
     array([[  1.,  10., 100.]])
     """
     index = _row_of_distance(table, query_positions, key_positions, order)
-    return _scale(scale, q) * (q @ k.swapaxes(-1, -2) + picked(q @ table.swapaxes(-1, -2), index))
+    return logit_scale(scale, q) * (
+        q @ k.swapaxes(-1, -2) + picked(q @ table.swapaxes(-1, -2), index)
+    )
 
 
 @relative_attention_logits.defvjp
@@ -112,13 +114,13 @@ def relative_attention_logits_vjp(
     """The cotangents of all pairs of a query that share a row of the table add up."""
     index = _row_of_distance(table, query_positions, key_positions, order)
     raw = q @ k.swapaxes(-1, -2) + picked(q @ table.swapaxes(-1, -2), index)
-    ds = g * _scale(scale, q)
+    ds = g * logit_scale(scale, q)
     by_row = picked_vjp(ds, index, table.shape[-2])
     dq, dk = ds @ k + by_row @ table, ds.swapaxes(-1, -2) @ q
     return dq, dk, by_row.swapaxes(-1, -2) @ q, (g * raw).sum(axis=(-2, -1))
 
 
-def _scale(scale, q, terms: int = 1):
+def logit_scale(scale, q, terms: int = 1):
     """The scale next to (..., n, m)."""
     return (terms * q.shape[-1]) ** -0.5 if scale is None else scale[..., None, None]
 
@@ -274,7 +276,7 @@ def disentangled_logits(
     raw, *_ = _disentangled(
         q, k, position_queries, position_keys, query_positions, key_positions, *options
     )
-    return _scale(scale, q, 3) * raw
+    return logit_scale(scale, q, 3) * raw
 
 
 @disentangled_logits.defvjp
@@ -299,7 +301,7 @@ def disentangled_logits_vjp(
         q, k, position_queries, position_keys, query_positions, key_positions, *options
     )
     rows = position_keys.shape[-2]
-    ds = g * _scale(scale, q, 3)
+    ds = g * logit_scale(scale, q, 3)
     of_keys = picked_vjp(ds, forward, rows)
     of_queries = picked_vjp(ds.swapaxes(-1, -2), backward.swapaxes(-1, -2), rows)
     dq = ds @ k + of_keys @ position_keys
