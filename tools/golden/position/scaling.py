@@ -9,7 +9,9 @@ from tools.golden import golden
 
 
 def theta(base, h):
-    return np.array([float(mpmath.mpf(base) ** (-mpmath.mpf(i) / h)) for i in range(h)])
+    """The rounded frequencies of a base, whatever the working precision is."""
+    with mpmath.workdps(40):
+        return np.array([float(mpmath.mpf(base) ** (-mpmath.mpf(i) / h)) for i in range(h)])
 
 
 def _cases(**options):

@@ -1,0 +1,282 @@
+"""Wrong variants of sums, integrals and interactions of sinusoids."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refimpl.backend import like, namespace, to_host
+from refimpl.evidence.position.decay import abel, integral, interaction, product
+from refimpl.position.decay import (
+    abel_decay_bound,
+    position_interaction,
+    remote_decay_integral,
+    sinusoid_inner_product,
+)
+
+
+def _angles(distances, frequencies):
+    return distances[..., None] * frequencies[..., None, :]
+
+
+# ---------------------------------------------------------------------------------------- sums
+
+
+@product.mutant
+def mean_for_sum(distances, frequencies):
+    """It is divided by the number of pairs"""
+    return sinusoid_inner_product(distances, frequencies) / frequencies.shape[-1]
+
+
+@product.mutant
+def both_members_counted(distances, frequencies):
+    """Every pair counts twice, as for rotated vectors of ones"""
+    return 2.0 * sinusoid_inner_product(distances, frequencies)
+
+
+@product.mutant
+def sines(distances, frequencies):
+    """It sums sines"""
+    return namespace(distances).sin(_angles(distances, frequencies)).sum(axis=-1)
+
+
+@product.mutant
+def last_pair_missing(distances, frequencies):
+    """The sum stops one pair early"""
+    return sinusoid_inner_product(distances, frequencies[..., :-1])
+
+
+@product.mutant
+def first_pair_missing(distances, frequencies):
+    """Pairs count from 1, as the essay prints the sum: the first is left out"""
+    return sinusoid_inner_product(distances, frequencies[..., 1:])
+
+
+@product.mutant
+def exponent_without_two(distances, frequencies):
+    """The exponents of the frequencies are -i/d instead of -2i/d"""
+    return sinusoid_inner_product(distances, frequencies**0.5)
+
+
+@product.mutant(source="https://github.com/NVIDIA/Megatron-LM/issues/535")
+def angles_in_float16(distances, frequencies):
+    """Angles are computed in float16"""
+    x, theta = (to_host(v).astype(np.float16) for v in (distances, frequencies))
+    with np.errstate(over="ignore"):
+        angles = x[..., None] * theta[..., None, :]
+    return like(np.cos(angles.astype(np.float64)).sum(axis=-1), distances)
+
+
+@product.mutant(gradient=True)
+def gradient_negated(g, distances, frequencies):
+    """The gradient has the wrong sign"""
+    return tuple(-x for x in sinusoid_inner_product.vjp(g, distances, frequencies))
+
+
+@product.mutant(gradient=True)
+def gradient_without_the_frequencies(g, distances, frequencies):
+    """The gradient in the distance lacks the factor theta"""
+    sin = namespace(distances).sin(_angles(distances, frequencies))
+    rest = sinusoid_inner_product.vjp(g, distances, frequencies)[1]
+    return -(g[..., None] * sin).sum(axis=-1), rest
+
+
+@abel.mutant
+def only_the_whole_sum(distances, frequencies):
+    """It takes the whole sum instead of the mean of the partial ones"""
+    turns = namespace(distances).exp(1j * _angles(distances, frequencies))
+    return abs(turns.sum(axis=-1)) * (frequencies.shape[-1] + 1) / (2 * frequencies.shape[-1])
+
+
+@abel.mutant
+def empty_sum_counted(distances, frequencies):
+    """The empty sum S_0 counts: the mean is over h + 1 sums"""
+    h = frequencies.shape[-1]
+    return abel_decay_bound(distances, frequencies) * h / (h + 1)
+
+
+@abel.mutant
+def sum_for_mean(distances, frequencies):
+    """It is not divided by the number of pairs"""
+    return abel_decay_bound(distances, frequencies) * frequencies.shape[-1]
+
+
+@abel.mutant
+def real_parts(distances, frequencies):
+    """It takes the absolute real parts of the partial sums"""
+    xp = namespace(distances)
+    sums = xp.cumsum(xp.cos(_angles(distances, frequencies)), axis=-1)
+    return abs(sums).mean(axis=-1)
+
+
+@abel.mutant
+def from_the_slowest_pair(distances, frequencies):
+    """Partial sums start at the slowest pair"""
+    return abel_decay_bound(distances, frequencies[..., ::-1])
+
+
+@abel.mutant
+def root_mean_square(distances, frequencies):
+    """It is the root of the mean square of the partial sums"""
+    xp = namespace(distances)
+    sums = xp.cumsum(xp.exp(1j * _angles(distances, frequencies)), axis=-1)
+    return xp.sqrt((abs(sums) ** 2).mean(axis=-1))
+
+
+@abel.mutant(gradient=True)
+def abel_gradient_negated(g, distances, frequencies):
+    """The gradient has the wrong sign"""
+    return tuple(-x for x in abel_decay_bound.vjp(g, distances, frequencies))
+
+
+@abel.mutant(gradient=True)
+def abel_gradient_of_the_sum(g, distances, frequencies):
+    """The gradient is not divided by the number of pairs"""
+    h = frequencies.shape[-1]
+    return tuple(h * x for x in abel_decay_bound.vjp(g, distances, frequencies))
+
+
+# ----------------------------------------------------------------------------------- integrals
+
+
+@integral.mutant
+def decimal_logarithm(distances, *, family, parameter):
+    """Of exponential frequencies the divisor is the decimal logarithm of b"""
+    both = remote_decay_integral(distances, family=family, parameter=parameter)
+    return tuple(x * (math.log(10) if family == "exponential" else 1.0) for x in both)
+
+
+@integral.mutant
+def parameter_upside_down(distances, *, family, parameter):
+    """Of frequencies t^alpha it takes 1/alpha for alpha"""
+    parameter = 1 / parameter if family == "power" else parameter
+    return remote_decay_integral(distances, family=family, parameter=parameter)
+
+
+@integral.mutant
+def sum_of_64_pairs(distances, *, family, parameter):
+    """It is the mean over 64 pairs, not the integral"""
+    xp = namespace(distances)
+    t = xp.arange(64, dtype="float64") / 64
+    theta = parameter**-t if family == "exponential" else t**parameter
+    angles = distances[..., None] * theta
+    return xp.cos(angles).mean(axis=-1), xp.sin(angles).mean(axis=-1)
+
+
+@integral.mutant
+def conjugated(distances, *, family, parameter):
+    """The imaginary part has the wrong sign"""
+    real, imaginary = remote_decay_integral(distances, family=family, parameter=parameter)
+    return real, -imaginary
+
+
+@integral.mutant
+def imaginary_part_even(distances, *, family, parameter):
+    """The imaginary part loses the sign of the distance"""
+    return remote_decay_integral(abs(distances), family=family, parameter=parameter)
+
+
+@integral.mutant
+def other_family(distances, *, family, parameter):
+    """Exponential frequencies are taken for linear ones"""
+    if family == "exponential":
+        family, parameter = "power", 1.0
+    return remote_decay_integral(distances, family=family, parameter=parameter)
+
+
+@integral.mutant
+def logarithmic_asymptote(distances, *, family, parameter):
+    """Of exponential frequencies it is the asymptote 1 - (ln x + gamma)/ln b"""
+    real, imaginary = remote_decay_integral(distances, family=family, parameter=parameter)
+    if family == "power":
+        return real, imaginary
+    xp, x = namespace(distances), abs(distances)
+    rough = 1 - (xp.log(xp.where(x > 0, x, 1)) + 0.5772156649015329) / math.log(parameter)
+    return xp.where(x > 1, rough, real), imaginary
+
+
+@integral.mutant(gradient=True)
+def integral_gradient_even(g, distances, *, family, parameter):
+    """The gradient of the real part loses the sign of the distance"""
+    return remote_decay_integral.vjp(g, abs(distances), family=family, parameter=parameter)
+
+
+@integral.mutant(gradient=True)
+def gradient_parts_swapped(g, distances, *, family, parameter):
+    """The cotangents of real and imaginary part are swapped"""
+    return remote_decay_integral.vjp(g[::-1], distances, family=family, parameter=parameter)
+
+
+# -------------------------------------------------------------------------------- interactions
+
+
+@interaction.mutant
+def transposed(rows, columns, hessian, frequencies, *, order):
+    """The Hessian is transposed: the direction of the distance is reversed"""
+    return position_interaction(rows, columns, hessian.swapaxes(-1, -2), frequencies, order=order)
+
+
+@interaction.mutant
+def other_order(rows, columns, hessian, frequencies, *, order):
+    """Sines come first where cosines should, or the reverse"""
+    other = "sin_first" if order == "cos_first" else "cos_first"
+    return position_interaction(rows, columns, hessian, frequencies, order=other)
+
+
+@interaction.mutant
+def pairs_in_halves(rows, columns, hessian, frequencies, *, order):
+    """Features lie in halves, all cosines and then all sines, instead of interleaved"""
+    h = hessian.shape[-1] // 2
+    order_of = [k for i in range(h) for k in (i, i + h)]
+    index = namespace(hessian).asarray(order_of)
+    moved = hessian[..., index, :][..., index]
+    return position_interaction(rows, columns, moved, frequencies, order=order)
+
+
+@interaction.mutant
+def diagonal_blocks_only(rows, columns, hessian, frequencies, *, order):
+    """Pairs meet only themselves: blocks off the diagonal are dropped"""
+    pair = namespace(hessian).arange(hessian.shape[-1]) // 2
+    kept = hessian * (pair[:, None] == pair[None, :])
+    return position_interaction(rows, columns, kept, frequencies, order=order)
+
+
+@interaction.mutant
+def relative_part_only(rows, columns, hessian, frequencies, *, order):
+    """The terms in the sum of the positions are dropped, as if H commuted with rotations"""
+    xp = namespace(hessian)
+    quarter = xp.asarray(np.array([[0.0, -1.0], [1.0, 0.0]]))
+    turn = xp.kron(xp.eye(hessian.shape[-1] // 2), quarter)
+    # A quarter turn of both positions leaves differences and negates what sees the sum.
+    turned = turn.T @ hessian @ turn
+    return position_interaction(rows, columns, (hessian + turned) / 2, frequencies, order=order)
+
+
+@interaction.mutant
+def symmetrised(rows, columns, hessian, frequencies, *, order):
+    """Only the symmetric part of the Hessian counts: the direction is lost"""
+    even = (hessian + hessian.swapaxes(-1, -2)) / 2
+    return position_interaction(rows, columns, even, frequencies, order=order)
+
+
+@interaction.mutant
+def positions_from_one(rows, columns, hessian, frequencies, *, order):
+    """Positions count from 1"""
+    return position_interaction(rows + 1, columns + 1, hessian, frequencies, order=order)
+
+
+@interaction.mutant(gradient=True)
+def hessian_gradient_transposed(g, rows, columns, hessian, frequencies, *, order):
+    """The gradient of the Hessian is transposed"""
+    first, second, third, fourth = position_interaction.vjp(
+        g, rows, columns, hessian, frequencies, order=order
+    )
+    return first, second, third.swapaxes(-1, -2), fourth
+
+
+@interaction.mutant(gradient=True)
+def gradient_of_the_other_order(g, rows, columns, hessian, frequencies, *, order):
+    """The gradient takes sines for cosines"""
+    other = "sin_first" if order == "cos_first" else "cos_first"
+    return position_interaction.vjp(g, rows, columns, hessian, frequencies, order=other)

@@ -1,0 +1,471 @@
+"""Remote decay: what products of sinusoids and of rotated vectors say about distance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from refimpl.backend import astype, namespace, result_type
+from refimpl.core import require_finite
+from refimpl.formula import formula
+
+_EULER = 0.57721566490153286060651209008240243
+# Up to here the power series keeps its digits; beyond, so many steps of the continued fraction
+# leave less than 2^-64: its error falls as exp(-2.8 sqrt(steps x)).
+_NEAR = 4.0
+_SERIES_TERMS = 48
+_FRACTION_STEPS = 80
+
+
+# --------------------------------------------------------------------------------- sums of pairs
+
+
+@formula(
+    "(n),(h)->(n)",
+    source="kexue.fm/archives/8231; Vaswani et al. 2017, section 3.5",
+    kinds={"distances": "exact", "frequencies": "exact"},
+    differentiable=("distances", "frequencies"),
+)
+def sinusoid_inner_product(distances: Any, frequencies: Any, /) -> Any:
+    r"""The inner product of sinusoidal encodings: a function of distance, and it decays.
+
+    Formula
+    -------
+    .. math:: \langle p_m, p_n \rangle = \sum_{i=0}^{h-1} \cos((m - n)\theta_i)
+
+    Parameters
+    ----------
+    distances : (..., n) m - n, integers or float64.
+    frequencies : (..., h) :math:`\theta` in radians per position, float64; those of
+        :func:`rotary_frequencies` for d = 2h features.
+
+    Returns
+    -------
+    (..., n), float64. h = d/2 at distance 0, which no other value exceeds.
+
+    Raises
+    ------
+    ValueError
+        Distances not finite.
+    TypeError
+        Distances or frequencies in float16 or float32.
+
+    Conventions
+    -----------
+    Not divided by h. It is the same for sines or cosines first, interleaved or in halves, and for
+    :math:`\langle R_m q, R_n k\rangle` of vectors of ones it is twice this. As a bias of logits it
+    is called Sandwich.
+
+    Breaks when
+    -----------
+    The decay is a trend: sums of few cosines oscillate, and return at multiples of all periods.
+
+    References
+    ----------
+    https://kexue.fm/archives/8231, /8265; Vaswani et al. 2017 (arXiv:1706.03762).
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> theta = refimpl.rotary_frequencies(10000.0, dim=128)
+    >>> refimpl.sinusoid_inner_product([0, 1, 64], theta).round(6)
+    array([64.      , 62.093684, 30.520059])
+    """
+    return namespace(distances).cos(_angles(distances, frequencies)).sum(axis=-1)
+
+
+@sinusoid_inner_product.defvjp
+def sinusoid_inner_product_vjp(g, distances, frequencies, /):
+    """dx = -g sum theta_i sin(x theta_i); dtheta_i = -sum g x sin(x theta_i)."""
+    slopes = -g[..., None] * namespace(distances).sin(_angles(distances, frequencies))
+    return _of_angles(slopes, distances, frequencies)
+
+
+@formula(
+    "(n),(h)->(n)",
+    source="kexue.fm/archives/8265; Su et al. 2021 (RoFormer), section 3.4.3",
+    kinds={"distances": "exact", "frequencies": "exact"},
+    differentiable=("distances", "frequencies"),
+)
+def abel_decay_bound(distances: Any, frequencies: Any, /) -> Any:
+    r"""The mean of partial sums that bounds what rotary products can be at a distance.
+
+    Formula
+    -------
+    .. math:: f(x) = \frac{1}{h} \sum_{j=1}^{h} |S_j|, \qquad S_j = \sum_{i<j} e^{i x \theta_i}
+
+    For complex numbers :math:`z_i` and :math:`z_h = 0`, summation by parts gives
+    :math:`|\sum_i z_i e^{i x \theta_i}| \le \max_i |z_{i+1} - z_i| \cdot h f(x)`.
+
+    Parameters
+    ----------
+    distances : (..., n) x, integers or float64.
+    frequencies : (..., h) :math:`\theta` in radians per position, float64, in the order of the
+        pairs.
+
+    Returns
+    -------
+    (..., n), float64. (h + 1)/2 at distance 0, which no other value exceeds.
+
+    Raises
+    ------
+    ValueError
+        Distances not finite; no frequencies.
+    TypeError
+        Distances or frequencies in float16 or float32.
+
+    Conventions
+    -----------
+    The curve of the essay and the paper, with d = 128. :math:`z_i` is the product of pair i of the
+    query with the conjugate of that of the key.
+
+    Breaks when
+    -----------
+    It bounds any query and key, so it is loose: it says that products of smooth ones decay. Where a
+    partial sum vanishes it has a corner, and the gradient takes 0 there.
+
+    References
+    ----------
+    https://kexue.fm/archives/8265; Su et al. 2021 (arXiv:2104.09864).
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> theta = refimpl.rotary_frequencies(10000.0, dim=128)
+    >>> refimpl.abel_decay_bound([0, 1, 128], theta).round(6)
+    array([32.5     , 31.538166,  9.272903])
+    """
+    return abs(_partial_sums(distances, frequencies)[1]).mean(axis=-1)
+
+
+@abel_decay_bound.defvjp
+def abel_decay_bound_vjp(g, distances, frequencies, /):
+    r"""d|S_j| = Re(conj(S_j)/|S_j| dS_j): with U_i the sum of conj(S_j)/|S_j| over j > i, the
+    angle x theta_i has the slope -Im(U_i e^{i x theta_i}) g / h."""
+    xp = namespace(distances)
+    turns, sums = _partial_sums(distances, frequencies)
+    lengths = abs(sums)
+    directions = xp.conj(sums) / xp.where(lengths == 0, 1, lengths)
+    later = xp.flip(xp.cumsum(xp.flip(directions, axis=-1), axis=-1), axis=-1)
+    slopes = -g[..., None] * (later * turns).imag / sums.shape[-1]
+    return _of_angles(slopes, distances, frequencies)
+
+
+def _partial_sums(distances, frequencies):
+    """e^{i x theta_i}, and S_1 to S_h."""
+    if frequencies.shape[-1] == 0:
+        raise ValueError("frequencies: expected at least one, got none")
+    turns = _turn(_angles(distances, frequencies))
+    return turns, namespace(turns).cumsum(turns, axis=-1)
+
+
+def _angles(distances, frequencies):
+    """x theta_i, (..., n, h), in float64 or longdouble."""
+    dtype = result_type(distances, frequencies)
+    require_finite("distances", distances)
+    return astype(distances, dtype)[..., None] * astype(frequencies, dtype)[..., None, :]
+
+
+def _of_angles(slopes, distances, frequencies):
+    """Gradients in distances and frequencies from those in the angles."""
+    dtype = slopes.dtype
+    x, theta = astype(distances, dtype), astype(frequencies, dtype)
+    return (slopes * theta[..., None, :]).sum(axis=-1), (slopes * x[..., None]).sum(axis=-2)
+
+
+def _turn(angles):
+    """e^{i angle}."""
+    xp = namespace(angles)
+    return xp.cos(angles) + 1j * xp.sin(angles)
+
+
+# ------------------------------------------------------------------------------------- integrals
+
+
+@formula(
+    "(n)->(n),(n)",
+    source="kexue.fm/archives/8231",
+    kinds={"distances": "exact"},
+    differentiable=("distances",),
+)
+def remote_decay_integral(distances: Any, /, *, family: str, parameter: float) -> Any:
+    r"""The limit of many pairs: the mean turn of frequencies that fall from 1 continuously.
+
+    Formula
+    -------
+    .. math:: G(x) = \int_0^1 e^{i x \theta_t}\, dt, \qquad
+        \theta_t = b^{-t} \text{ (exponential)} \quad\text{or}\quad t^\alpha \text{ (power)}
+
+    With the sine and cosine integrals, and with a = 1/α, respectively,
+
+    .. math:: G = \frac{\mathrm{Ci}(x) - \mathrm{Ci}(x/b) + i[\mathrm{Si}(x) - \mathrm{Si}(x/b)]}
+        {\ln b}, \qquad
+        \mathrm{Re}\, G = {}_1F_2\left(\tfrac{a}{2}; \tfrac12, 1 + \tfrac{a}{2};
+        -\tfrac{x^2}{4}\right)
+
+    Parameters
+    ----------
+    distances : (..., n) x, integers or float64.
+    family : "exponential" or "power".
+    parameter : number. b > 1, or :math:`\alpha` > 0.
+
+    Returns
+    -------
+    Real and imaginary part, each (..., n), float64; 1 and 0 at distance 0.
+
+    Raises
+    ------
+    ValueError
+        An unknown family; b not above 1 or :math:`\alpha` not above 0; distances not finite.
+    TypeError
+        Distances in float16 or float32.
+
+    Conventions
+    -----------
+    The real part times h approximates :func:`sinusoid_inner_product` of h pairs, to h x/h at most:
+    well where x is small beside h. The sinusoids of the Transformer are b = 10000.
+
+    Breaks when
+    -----------
+    Exponential: the real part falls like :math:`1 - (\ln x + \gamma)/\ln b`, and turns negative
+    near x = 0.6165 b. Power: it falls like
+    :math:`\Gamma(1 + a) \cos(\pi a/2) x^{-a}` for :math:`\alpha > 1`, and like
+    :math:`\sin(x)/x` for :math:`\alpha = 1`.
+
+    Notes
+    -----
+    Up to x = 4 by the power series, beyond by the continued fraction of the incomplete gamma
+    function, which does not cancel as the series of :math:`{}_1F_2` does.
+
+    References
+    ----------
+    https://kexue.fm/archives/8231; Abramowitz and Stegun 1964, 5.2 and 6.5.31.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> real, _ = refimpl.remote_decay_integral([0, 1, 64], family="exponential", parameter=10000.0)
+    >>> real.round(6)
+    array([1.      , 0.973963, 0.487335])
+    """
+    x, sign = _magnitudes(distances)
+    mean = _exponential_mean if family == "exponential" else _power_mean
+    g = mean(x, _checked_parameter(family, parameter))
+    return g.real + 0.0, sign * g.imag
+
+
+@remote_decay_integral.defvjp
+def remote_decay_integral_vjp(g, distances, /, *, family, parameter):
+    r"""dG/dx is (e^{ix} - e^{ix/b})/(x ln b), or a (e^{ix} - G)/x; at x = 0, i times the mean
+    frequency."""
+    x, sign = _magnitudes(distances)
+    p = _checked_parameter(family, parameter)
+    slope = _exponential_slope(x, p) if family == "exponential" else _power_slope(x, p)
+    return (sign * g[0] * slope.real + g[1] * slope.imag,)
+
+
+def _magnitudes(distances):
+    """|x|, and its sign: the real part is even in x and the imaginary part odd."""
+    require_finite("distances", distances)
+    x = astype(distances, result_type(distances))
+    xp = namespace(x)
+    return abs(x), xp.where(x < 0, -1.0, 1.0).astype(x.dtype)
+
+
+def _checked_parameter(family, parameter):
+    if family not in ("exponential", "power"):
+        raise ValueError(f"family: expected 'exponential' or 'power', got {family!r}")
+    least = 1 if family == "exponential" else 0
+    if not least < parameter < math.inf:
+        raise ValueError(f"parameter: expected a number above {least}, got {parameter}")
+    return parameter
+
+
+def _exponential_mean(x, b):
+    """[E(x) - E(x/b)] / ln b for E = Ci + i Si, and where both are near 0, its series."""
+    xp = namespace(x)
+    y = x / b
+    series_x, series_y = (_series(xp.minimum(v, _NEAR), _entire_term) for v in (x, y))
+    # Si - pi/2 instead of Si: it vanishes far out, and so leaves the difference its digits.
+    far_x, far_y = (-_turn(v) * _fraction(xp.maximum(v, _NEAR), 0.0) for v in (x, y))
+    near_y = _EULER + xp.log(xp.where(y > 0, y, 1)) + series_y - 0.5j * math.pi
+    both_near = 1 + (series_x - series_y) / math.log(b)
+    beyond = (far_x - xp.where(y > _NEAR, far_y, near_y)) / math.log(b)
+    return xp.where(x > _NEAR, beyond, both_near)
+
+
+def _exponential_slope(x, b):
+    """(e^{ix} - e^{iy})/(x ln b) with y = x/b, as a product that does not cancel."""
+    xp = namespace(x)
+    half = x * (1 - 1 / b) / 2
+    ratio = xp.where(x > 0, xp.sin(half) / xp.where(x > 0, x, 1), (1 - 1 / b) / 2)
+    return 2j * _turn(x * (1 + 1 / b) / 2) * ratio / math.log(b)
+
+
+def _power_mean(x, alpha):
+    """Gamma(1 + a) e^{i pi a/2} x^-a - a e^{ix} C_a(-ix); near 0 the series."""
+    xp, a = namespace(x), 1 / alpha
+    far = xp.maximum(x, _NEAR)
+    whole = math.gamma(1 + a) * complex(math.cos(math.pi * a / 2), math.sin(math.pi * a / 2))
+    beyond = whole * far**-a - a * _turn(far) * _fraction(far, a)
+    near = 1 + _series(xp.minimum(x, _NEAR), lambda k: a / (k + a))
+    return xp.where(x > _NEAR, beyond, near)
+
+
+def _power_slope(x, alpha):
+    """a (e^{ix} - G)/x; near 0 the series of that."""
+    xp, a = namespace(x), 1 / alpha
+    far = xp.maximum(x, _NEAR)
+    beyond = a * (_turn(far) - _power_mean(far, alpha)) / far
+    near_x = xp.minimum(x, _NEAR)
+    near = 1j * (a / (1 + a) + _series(near_x, lambda k: a / (k + 1 + a)))
+    return xp.where(x > _NEAR, beyond, near)
+
+
+def _entire_term(k):
+    return 1 / k
+
+
+def _series(x, weight):
+    """sum over k >= 1 of weight(k) (ix)^k / k!."""
+    total = 0 * x + 0j
+    for k in range(_SERIES_TERMS, 0, -1):
+        # From the last term inwards: (ix)^k / k! is a product that the loop completes.
+        total = (1j * x / k) * (weight(k) + total)
+    return total
+
+
+def _fraction(x, a):
+    """C_a(z) = e^z z^-a Gamma(a, z) at z = -ix: a continued fraction, from its tail inwards."""
+    z = -1j * x
+    tail = 0 * z
+    for k in range(_FRACTION_STEPS, 0, -1):
+        tail = k * (k - a) / (z + (2 * k + 1 - a) - tail)
+    return 1 / (z + (1 - a) - tail)
+
+
+# ----------------------------------------------------------------------------------- interactions
+
+
+@formula(
+    "(n),(m),(d,d),(h)->(n,m)",
+    source="kexue.fm/archives/8231",
+    kinds={"rows": "exact", "columns": "exact", "frequencies": "exact"},
+    differentiable=("rows", "columns", "hessian", "frequencies"),
+)
+def position_interaction(
+    rows: Any, columns: Any, hessian: Any, frequencies: Any, /, *, order: str
+) -> Any:
+    r"""The second-order term in which two positions meet, for sinusoids and any Hessian.
+
+    Formula
+    -------
+    .. math:: p_m^T H p_n, \qquad
+        p_m = (\cos m\theta_0, \sin m\theta_0, \cos m\theta_1, \dots) \text{ (cos\_first)}
+
+    For 2 x 2 blocks B of H at pairs i and j, with :math:`X = m\theta_i`, :math:`Y = n\theta_j`,
+
+    .. math:: p_m^T H p_n = \sum_{ij} a \cos(X - Y) + b \sin(X - Y) + c \cos(X + Y)
+        + e \sin(X + Y)
+
+    where 2a = B00 + B11, 2b = B10 - B01, 2c = B00 - B11, 2e = B10 + B01.
+
+    Parameters
+    ----------
+    rows, columns : (..., n), (..., m) positions m and n, integers or float64.
+    hessian : (..., d, d) H, d = 2h: of attention logits it is W_q W_k^T.
+    frequencies : (..., h) :math:`\theta` in radians per position, float64.
+    order : "cos_first" or "sin_first". Which of a pair comes first.
+
+    Returns
+    -------
+    (..., n, m) of the Hessian's type.
+
+    Raises
+    ------
+    ValueError
+        d other than 2h; an unknown order; positions not finite.
+    TypeError
+        No order; positions or frequencies in float16 or float32.
+
+    Conventions
+    -----------
+    "sin_first" is the Transformer's and the essay's first equation, "cos_first" its derivation;
+    they exchange the members of every pair, so that c and b change sign. Pairs are interleaved.
+
+    Breaks when
+    -----------
+    It is a function of m - n only where H commutes with the rotations, that is where
+    H = blockdiag(a_i I + b_i J) (for distinct frequencies in (0, pi)): the sums X + Y and the
+    blocks off the diagonal are absolute.
+
+    References
+    ----------
+    https://kexue.fm/archives/8231.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> h = [[2.0, 0.0], [0.0, 2.0]]
+    >>> refimpl.position_interaction([1, 5], [1, 2], h, [1.0], order="cos_first").round(6)
+    array([[ 2.      ,  1.080605],
+           [-1.307287, -1.979985]])
+    """
+    p, q = (_sinusoids(x, frequencies, hessian, order) for x in (rows, columns))
+    return astype(p, hessian.dtype) @ hessian @ astype(q, hessian.dtype).swapaxes(-1, -2)
+
+
+@position_interaction.defvjp
+def position_interaction_vjp(g, rows, columns, hessian, frequencies, /, *, order):
+    """dH = P^T g Q; dP = g Q H^T and dQ = g^T P H; the angle of a pair has the slope
+    dp_sin cos - dp_cos sin."""
+    p, q = (_sinusoids(x, frequencies, hessian, order) for x in (rows, columns))
+    wide, g_wide = astype(hessian, p.dtype), astype(g, p.dtype)
+    mirrored = wide.swapaxes(-1, -2)
+    dhessian = p.swapaxes(-1, -2) @ g_wide @ q
+    drows, by_rows = _of_sinusoids(g_wide @ q @ mirrored, p, rows, frequencies, order)
+    dcolumns, by_columns = _of_sinusoids(
+        g_wide.swapaxes(-1, -2) @ p @ wide, q, columns, frequencies, order
+    )
+    return drows, dcolumns, astype(dhessian, hessian.dtype), by_rows + by_columns
+
+
+@position_interaction.form("four_terms")
+def position_interaction_four_terms(rows, columns, hessian, frequencies, /, *, order):
+    """The four terms of every block, the sum over pairs of pairs written out."""
+    _sinusoids(rows, frequencies, hessian, order)
+    first, second = (0, 1) if order == "cos_first" else (1, 0)
+    b00, b01 = hessian[..., first::2, first::2], hessian[..., first::2, second::2]
+    b10, b11 = hessian[..., second::2, first::2], hessian[..., second::2, second::2]
+    x, y = _angles(rows, frequencies), _angles(columns, frequencies)
+    x, y = x[..., :, None, :, None], y[..., None, :, None, :]
+    xp = namespace(hessian)
+
+    def term(table, weight):
+        block = (weight / 2)[..., None, None, :, :]
+        return (astype(table, hessian.dtype) * block).sum(axis=(-2, -1))
+
+    relative = term(xp.cos(x - y), b00 + b11) + term(xp.sin(x - y), b10 - b01)
+    return relative + term(xp.cos(x + y), b00 - b11) + term(xp.sin(x + y), b10 + b01)
+
+
+def _sinusoids(positions, frequencies, hessian, order):
+    """p of each position, (..., n, 2h), float64."""
+    if order not in ("cos_first", "sin_first"):
+        raise ValueError(f"order: expected 'cos_first' or 'sin_first', got {order!r}")
+    h = frequencies.shape[-1]
+    if hessian.shape[-1] != 2 * h:
+        raise ValueError(
+            f"hessian: expected {2 * h} rows, two for each frequency, got {hessian.shape[-1]}"
+        )
+    xp, angles = namespace(hessian), _angles(positions, frequencies)
+    pair = [xp.cos(angles), xp.sin(angles)]
+    stacked = xp.stack(pair if order == "cos_first" else pair[::-1], axis=-1)
+    return stacked.reshape(*angles.shape[:-1], 2 * h)
+
+
+def _of_sinusoids(dp, p, positions, frequencies, order):
+    """Gradients in positions and frequencies from those in p."""
+    cos, sin = (0, 1) if order == "cos_first" else (1, 0)
+    slopes = dp[..., sin::2] * p[..., cos::2] - dp[..., cos::2] * p[..., sin::2]
+    return _of_angles(slopes, positions, frequencies)

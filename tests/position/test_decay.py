@@ -1,0 +1,316 @@
+"""Remote decay: published numbers, accuracy of the integrals, bounds, second-order expansion."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+
+from refimpl.position.decay import (
+    abel_decay_bound,
+    position_interaction,
+    remote_decay_integral,
+    sinusoid_inner_product,
+)
+from refimpl.position.rotary import rotary_embedding, rotary_frequencies
+
+THETA = rotary_frequencies(10000.0, dim=128)
+
+
+def _real(x, family, parameter):
+    return remote_decay_integral(np.asarray(x, float), family=family, parameter=parameter)[0]
+
+
+# ---------------------------------------------------------------------------------------- sums
+
+
+@pytest.mark.parametrize(
+    ("dim", "published"),
+    [
+        (
+            64,
+            [
+                32,
+                30.916831661619,
+                28.3038620041297,
+                22.4139119440845,
+                13.9060892588411,
+                5.93180120292762,
+                0.111914133636339,
+            ],
+        ),
+        (
+            128,
+            [
+                64,
+                62.0936838057676,
+                57.3818605528238,
+                45.7205140669877,
+                30.5200590081035,
+                14.0431598438467,
+                -3.38261392448236,
+            ],
+        ),
+    ],
+)
+def test_published_products(dim, published):
+    theta = rotary_frequencies(10000.0, dim=dim)
+    found = sinusoid_inner_product([0, 1, 2, 8, 64, 512, 4096], theta)
+    np.testing.assert_allclose(found, published, rtol=1e-13, atol=2e-12)
+
+
+def test_published_curve_of_the_bound():
+    found = abel_decay_bound([0, 1, 10, 50, 128, 256], THETA)
+    published = [
+        32.5,
+        31.538166142658,
+        17.954137137085,
+        12.629452488319,
+        9.272902724638,
+        6.543097322979,
+    ]
+    np.testing.assert_allclose(found, published, rtol=1e-13)
+
+
+def test_gram_matrix_is_toeplitz_with_rank_at_most_d():
+    m = np.arange(20)
+    gram = sinusoid_inner_product((m[:, None] - m).ravel(), THETA[:4]).reshape(20, 20)
+    np.testing.assert_array_equal(gram[1:, 1:], gram[:-1, :-1])
+    assert np.linalg.matrix_rank(gram, tol=1e-9) == 8
+
+
+def test_bound_holds_for_rotated_queries_and_keys():
+    rng = np.random.default_rng(8265)
+    q, k = rng.standard_normal((2, 1, 128))
+    z = (q[0, ::2] + 1j * q[0, 1::2]) * (k[0, ::2] - 1j * k[0, 1::2])
+    step = np.abs(np.diff(np.append(z, 0))).max()
+    for x in (1, 30, 1000):
+        q_x = rotary_embedding(q, [x], pairing="interleaved")
+        logit = (q_x * rotary_embedding(k, [0], pairing="interleaved")).sum()
+        assert abs(logit) <= step * 64 * abel_decay_bound([x], THETA)[0]
+
+
+def test_bound_has_no_gradient_where_a_sum_vanishes():
+    theta = np.pi * np.arange(4.0)
+    dx, _ = abel_decay_bound.vjp(np.ones(1), [1.0], theta)
+    assert np.isfinite(dx).all()
+
+
+# ----------------------------------------------------------------------------------- integrals
+
+
+@pytest.mark.parametrize(
+    ("base", "published"),
+    [
+        (
+            1e4,
+            {
+                1: 0.97396277121,
+                16: 0.634757913237,
+                64: 0.487335381933,
+                128: 0.411147682437,
+                1024: 0.185022199889,
+                1e4: -0.0366364826043,
+            },
+        ),
+        (1e3, {1: 0.965283730776, 128: 0.215450199144, 1024: -0.0506870923762}),
+    ],
+)
+def test_published_exponential_integrals(base, published):
+    found = _real(list(published), "exponential", base)
+    np.testing.assert_allclose(found, list(published.values()), rtol=2e-12)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "value"),
+    [
+        (0.5, 0.0284538689819),
+        (1, 0.0143754068468),
+        (2, 0.0854946284385),
+        (3, 0.198105004383),
+        (4, 0.29964276313),
+    ],
+)
+def test_published_power_integrals(alpha, value):
+    assert _real([64], "power", alpha)[0] == pytest.approx(value, rel=1e-11)
+
+
+@pytest.mark.parametrize(("base", "zero"), [(1e4, 6166.0284847287), (1e3, 617.6615684061)])
+def test_first_zero(base, zero):
+    found = scipy.optimize.brentq(
+        lambda x: _real([x], "exponential", base)[0], 0.5 * base, base, xtol=1e-9
+    )
+    assert found == pytest.approx(zero, abs=1e-7)
+
+
+@pytest.mark.parametrize("base", [1.5, 1e3, 1e4, 1e7])
+def test_exponential_integrals_are_exact_to_the_rounding_of_angles(base):
+    with mpmath.workdps(40):
+        for x in [*np.geomspace(1e-8, 1e6, 40), 3.99, 4.0, 4.01]:
+            a, b = mpmath.mpf(float(x)), mpmath.mpf(base)
+            right = (mpmath.ci(a) - mpmath.ci(a / b)) / mpmath.log(b)
+            right += 1j * (mpmath.si(a) - mpmath.si(a / b)) / mpmath.log(b)
+            real, imaginary = remote_decay_integral(
+                [float(x)], family="exponential", parameter=base
+            )
+            error = abs(mpmath.mpc(real[0], imaginary[0]) - right)
+            assert error <= (4e-15 + 2.0**-52 * x) * abs(right)
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 1, 1.7, 2, 3, 8])
+def test_power_integrals_are_exact(alpha):
+    """The hypergeometric series itself cancels exp(x) times: it needs the digits of mpmath."""
+    with mpmath.workdps(40):
+        a = 1 / mpmath.mpf(alpha)
+        for x in [*np.geomspace(1e-8, 2000, 25), 3.99, 4.0, 4.01]:
+            z = -(mpmath.mpf(float(x)) ** 2) / 4
+            right = mpmath.hyp1f2(a / 2, 0.5, 1 + a / 2, z)
+            found = _real([x], "power", alpha)[0]
+            assert abs(found - right) <= 4e-15 * (abs(right) + float(x) ** -min(1, float(a)))
+
+
+def test_agrees_with_the_sine_integrals_of_scipy():
+    x = np.geomspace(0.01, 1e4, 50)
+    (si, ci), (si_b, ci_b) = scipy.special.sici(x), scipy.special.sici(x / 1e4)
+    real, imaginary = remote_decay_integral(x, family="exponential", parameter=1e4)
+    np.testing.assert_allclose(real, (ci - ci_b) / math.log(1e4), atol=1e-14)
+    np.testing.assert_allclose(imaginary, (si - si_b) / math.log(1e4), atol=1e-14)
+
+
+@pytest.mark.parametrize("alpha", [2.0, 3.0])
+def test_asymptote_of_powers(alpha):
+    a = 1 / alpha
+    leading = math.gamma(1 + a) * math.cos(math.pi * a / 2) * 1e6**-a
+    assert _real([1e6], "power", alpha)[0] == pytest.approx(leading, rel=1e-3)
+
+
+def test_logarithmic_decay_between_one_and_the_base():
+    x = np.array([100.0, 300.0])
+    rough = 1 - (np.log(x) + np.euler_gamma) / math.log(1e6)
+    np.testing.assert_allclose(_real(x, "exponential", 1e6), rough, atol=2e-3)
+
+
+@pytest.mark.parametrize("pairs", [32, 64, 512])
+def test_sum_and_integral_differ_by_the_variation_of_the_cosine(pairs):
+    theta = rotary_frequencies(10000.0, dim=2 * pairs)
+    for x in (0.5, 3.0, 20.0, 200.0):
+        gap = sinusoid_inner_product([x], theta)[0] / pairs - _real([x], "exponential", 1e4)[0]
+        u = np.linspace(x / 1e4, x, 20001)
+        variation = np.abs(np.sin((u[1:] + u[:-1]) / 2)).sum() * (u[1] - u[0])
+        assert abs(gap) <= variation / pairs * 1.001
+        if x * math.log(1e4) < pairs / 4:
+            leading = (math.cos(x) - math.cos(x / 1e4)) / (2 * pairs)
+            assert gap == pytest.approx(leading, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"family": "linear", "parameter": 1.0}, "family: expected 'exponential' or 'power'"),
+        ({"family": "exponential", "parameter": 1.0}, "parameter: expected a number above 1"),
+        ({"family": "power", "parameter": 0.0}, "parameter: expected a number above 0"),
+        ({"family": "power", "parameter": math.nan}, "parameter: expected a number above 0"),
+    ],
+)
+def test_wrong_families(options, message):
+    with pytest.raises(ValueError, match=message):
+        remote_decay_integral([1.0], **options)
+
+
+# -------------------------------------------------------------------------------- interactions
+
+
+def _logits(x, w):
+    """A bilinear function of two tokens, as attention logits are."""
+    return x[0] @ w @ x[1]
+
+
+def _sinusoid(m, theta):
+    return np.stack([np.cos(m * theta), np.sin(m * theta)], axis=-1).ravel()
+
+
+def test_second_order_expansion_is_exact_for_bilinear_functions():
+    """f(x + p) is f, the two absolute terms and the interaction, with H = W_q W_k^T."""
+    rng = np.random.default_rng(8231)
+    theta = rotary_frequencies(10000.0, dim=8)
+    w_q, w_k = rng.standard_normal((2, 8, 8))
+    w = w_q @ w_k.T
+    x = rng.standard_normal((2, 8))
+    for m, n in ((0, 1), (5, 3), (100, 4000)):
+        p, q = _sinusoid(m, theta), _sinusoid(n, theta)
+        meeting = position_interaction([m], [n], w, theta, order="cos_first")[0, 0]
+        expanded = _logits(x, w) + p @ (w @ x[1]) + q @ (w.T @ x[0]) + meeting
+        assert _logits(x + np.stack([p, q]), w) == pytest.approx(expanded, rel=1e-12)
+
+
+def test_second_order_expansion_leaves_the_third_order():
+    """Of log cosh of the logits, at encodings eps p: an eighth for half of eps."""
+    rng = np.random.default_rng(8231)
+    theta = rotary_frequencies(10000.0, dim=4)
+    w = rng.standard_normal((4, 4)) / 4
+    x = rng.standard_normal((2, 4)) / 2
+    s = _logits(x, w)
+    slope, curve = math.tanh(s), 1 / math.cosh(s) ** 2
+    at_m, at_n = w @ x[1], w.T @ x[0]
+    hessian = slope * w + curve * np.outer(at_m, at_n)
+    p, q = _sinusoid(3, theta), _sinusoid(7, theta)
+    meeting = position_interaction([3], [7], hessian, theta, order="cos_first")[0, 0]
+
+    def remainder(eps):
+        moved = math.log(math.cosh(_logits(x + eps * np.stack([p, q]), w)))
+        first = slope * (p @ at_m + q @ at_n)
+        own = curve * ((p @ at_m) ** 2 + (q @ at_n) ** 2) / 2
+        return moved - math.log(math.cosh(s)) - eps * first - eps**2 * (own + meeting)
+
+    assert remainder(1e-3) / remainder(5e-4) == pytest.approx(8.0, rel=1e-2)
+
+
+def test_only_commuting_hessians_are_relative():
+    theta = np.array([1.0, 0.3])
+    turn = np.kron(np.diag([2.0, -1.0]), np.eye(2)) + np.kron(
+        np.diag([0.5, 3.0]), [[0, -1], [1, 0]]
+    )
+    m = np.arange(6)
+    table = position_interaction(m, m, turn, theta, order="cos_first")
+    np.testing.assert_allclose(table[1:, 1:], table[:-1, :-1], atol=1e-13)
+    a, b = np.array([2.0, -1.0]), np.array([0.5, 3.0])
+    difference = (m[:, None, None] - m[None, :, None]) * theta
+    expected = (a * np.cos(difference) + b * np.sin(difference)).sum(axis=-1)
+    np.testing.assert_allclose(table, expected, atol=1e-13)
+    reflection = np.diag([1.0, -1.0, 1.0, -1.0])
+    table = position_interaction(m, m, reflection, theta, order="cos_first")
+    assert np.abs(table[1:, 1:] - table[:-1, :-1]).max() > 0.5
+
+
+def test_forms_agree_at_large_positions():
+    rng = np.random.default_rng(0)
+    arrays = ([8191, 5], [10**6], rng.standard_normal((128, 128)), THETA)
+    for order in ("cos_first", "sin_first"):
+        plain = position_interaction(*arrays, order=order)
+        terms = position_interaction(*arrays, order=order, form="four_terms")
+        np.testing.assert_allclose(plain, terms, atol=1e-7)
+
+
+def test_wrong_interactions():
+    with pytest.raises(ValueError, match="hessian: expected 4 rows, two for each frequency, got 3"):
+        position_interaction([1], [2], np.eye(3), [1.0, 0.1], order="cos_first")
+    with pytest.raises(ValueError, match="order: expected 'cos_first' or 'sin_first', got 'sin'"):
+        position_interaction([1], [2], np.eye(2), [1.0], order="sin")
+    with pytest.raises(TypeError, match="order has no default"):
+        position_interaction([1], [2], np.eye(2), [1.0])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_distances_must_be_finite(bad):
+    with pytest.raises(ValueError, match="distances: expected finite numbers"):
+        sinusoid_inner_product([bad], THETA)
+    with pytest.raises(ValueError, match="distances: expected finite numbers"):
+        remote_decay_integral([bad], family="power", parameter=1.0)
+    with pytest.raises(TypeError, match="distances: expected integers or float64"):
+        abel_decay_bound(np.ones(2, "float32"), THETA)
+    with pytest.raises(ValueError, match="frequencies: expected at least one"):
+        abel_decay_bound([1.0], np.zeros(0))
