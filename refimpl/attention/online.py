@@ -15,7 +15,7 @@ from refimpl.core import broadcast_shape, empty_weight, weighted_sum
 from refimpl.formula import formula
 
 
-@softmax_attention.form("online", beyond=is_large)
+@softmax_attention.form("online")
 def online_attention(q, k, v, /, *, empty="zero", query_block=128, key_block=512, **options):
     """Running maximum, sum and output over blocks of keys; nothing of size n x m exists."""
     tiles = _Tiles(q, k, query_block, key_block, **options)
@@ -64,7 +64,7 @@ def online_attention_vjp(g, q, k, v, /, *, empty="zero", query_block=128, key_bl
                 dbias[..., i, j] = dscores
         if sink is not None:
             dsink -= (xp.exp(sink[..., None, None] - shift) * mean).sum(axis=(-1, -2))
-        dv += _empty_rows_gradient(xp, gradient, is_empty, empty_weight(empty, k.shape[-2]))
+        dv += empty_rows_gradient(xp, gradient, is_empty, empty_weight(empty, k.shape[-2]))
     return dq, dk, dv, dbias, dscale, dsink
 
 
@@ -99,8 +99,8 @@ class _Tiles:
         self.n, self.m = q.shape[-2], k.shape[-2]
         self.factor = scale_of(q, scale)
         self.band: Band = band(self.n, self.m, causal, window, offset)
-        self.key_block = _positive("key_block", key_block)
-        self.row_blocks = _blocks(range(self.n), _positive("query_block", query_block)) or [
+        self.key_block = positive("key_block", key_block)
+        self.row_blocks = blocks_of(range(self.n), positive("query_block", query_block)) or [
             range(0)
         ]
         leading = [x.shape[:-2] for x in (q, k, mask, bias) if x is not None]
@@ -108,7 +108,7 @@ class _Tiles:
         self.batch = broadcast_shape(leading)
 
     def column_blocks(self, rows: range) -> list[range]:
-        return _blocks(self.band.columns(rows, self.m), self.key_block)
+        return blocks_of(self.band.columns(rows, self.m), self.key_block)
 
     def scores(self, rows: range, columns: range):
         """Inner products, which entries are kept, and final logits of a tile."""
@@ -117,10 +117,10 @@ class _Tiles:
         scores = capped(inner * self.factor, self.softcap)
         keep = self.band.keep(self.xp, rows, columns)
         if self.bias is not None:
-            bias = _tile(self.bias, i, j)
+            bias = tile(self.bias, i, j)
             scores = scores + bias
             keep = keep & (bias != -self.xp.inf)
-        return inner, keep if self.mask is None else keep & _tile(self.mask, i, j), scores
+        return inner, keep if self.mask is None else keep & tile(self.mask, i, j), scores
 
 
 def _attend(tiles: _Tiles, rows: range, v, empty: str):
@@ -156,23 +156,23 @@ def _attend(tiles: _Tiles, rows: range, v, empty: str):
     return output, logsumexp[..., 0], is_empty
 
 
-def _empty_rows_gradient(xp, gradient, is_empty, weight):
+def empty_rows_gradient(xp, gradient, is_empty, weight):
     """What empty rows give to every value: their constant weight times their cotangent."""
     if weight == 0.0 or not bool(is_empty.any()):
         return 0.0
     return weight * xp.where(is_empty, gradient, 0.0).sum(axis=-2, keepdims=True)
 
 
-def _tile(x, i: slice, j: slice):
+def tile(x, i: slice, j: slice):
     """A block of a mask or bias whose axes may have size 1."""
     return x[..., i if x.shape[-2] > 1 else slice(None), j if x.shape[-1] > 1 else slice(None)]
 
 
-def _blocks(whole: range, size: int) -> list[range]:
+def blocks_of(whole: range, size: int) -> list[range]:
     return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 
-def _positive(name: str, size: int) -> int:
+def positive(name: str, size: int) -> int:
     if size < 1:
         raise ValueError(f"{name}: expected a positive number, got {size}")
     return size

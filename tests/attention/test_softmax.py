@@ -132,7 +132,7 @@ def test_rows_that_see_nothing_follow_the_policy():
     assert attention_logsumexp(Q, K, mask=mask, sink=0.7)[3] == 0.7
 
 
-@pytest.mark.parametrize("form", ["plain", "online"])
+@pytest.mark.parametrize("form", ["plain", "online", "rows"])
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf])
 def test_masked_keys_and_values_are_inert_whatever_they_hold(form, garbage):
     mask = np.ones((8, 8), bool)
