@@ -24,7 +24,7 @@ _SHARED = {
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
-settings.register_profile("ci", derandomize=True, database=None, max_examples=25, **_SHARED)
+settings.register_profile("ci", derandomize=True, database=None, max_examples=10, **_SHARED)
 settings.register_profile("nightly", max_examples=1000, **_SHARED)
 
 _REQUIRE_GPU = os.environ.get("REFIMPL_REQUIRE_GPU") == "1"
