@@ -144,7 +144,7 @@ def graded_corner(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _t(x):
+def swapped(x):
     return x.swapaxes(-1, -2)
 
 
@@ -157,8 +157,8 @@ def penrose(f, case):
     z = case.call(f)
     yield Claim(a @ z @ a, a, 1.0 + abs(a).sum())
     yield Claim(z @ a @ z, z, 1.0 + abs(z).sum())
-    yield Claim(a @ z, _t(a @ z), 1.0)
-    yield Claim(z @ a, _t(z @ a), 1.0)
+    yield Claim(a @ z, swapped(a @ z), 1.0)
+    yield Claim(z @ a, swapped(z @ a), 1.0)
 
 
 @exact.law(slack=256.0)
@@ -167,7 +167,7 @@ def transposed(f, case):
     (a,) = case.arrays
     z = case.call(f)
     size = 1.0 + abs(z).sum()
-    yield Claim(case.with_arrays(_t(a)).call(f), _t(z), size)
+    yield Claim(case.with_arrays(swapped(a)).call(f), swapped(z), size)
     yield Claim(case.with_arrays(2.0 * a).call(f), 0.5 * z, size)
 
 
@@ -205,7 +205,7 @@ def order_of_landmarks(f, case):
     size = (1.0 + abs(z).sum()) * (1.0 + abs(a).sum())
     turned = case.with_arrays(xp.flip(a, axis=-1)).call(f)
     yield Claim(turned, xp.flip(z, axis=-2), size)
-    yield Claim(case.with_arrays(_t(a)).call(f), _t(z), size)
+    yield Claim(case.with_arrays(swapped(a)).call(f), swapped(z), size)
 
 
 @iterated.law(slack=64.0)
@@ -293,181 +293,3 @@ def product_of_integers(rng, shape):
     x = rng.integers(-2, 3, shape.columns).astype(float)
     y = rng.integers(-2, 3, shape.rows).astype(float)
     return Case((corner, corner @ x, y @ corner)), y @ corner @ x
-
-
-# ------------------------------------------------------------------------------------- mutants
-
-
-@exact.mutant
-def transpose(matrix, /, *, rcond=None):
-    """it is the transpose, as for orthogonal matrices"""
-    return _t(matrix)
-
-
-@exact.mutant
-def singular_values_not_inverted(matrix, /, *, rcond=None):
-    """the singular values are not inverted"""
-    u, s, vh = np.linalg.svd(matrix, full_matrices=False)
-    return _t((u * s[..., None, :]) @ vh)
-
-
-@exact.mutant
-def regularised(matrix, /, *, rcond=None):
-    """(A^T A + 1e-2 I)^{-1} A^T: the inverse is regularised"""
-    identity = 1e-2 * np.eye(matrix.shape[-1])
-    return np.linalg.solve(_t(matrix) @ matrix + identity, _t(matrix))
-
-
-@exact.mutant
-def not_transposed(matrix, /, *, rcond=None):
-    """the result is the transpose of the inverse"""
-    return _t(pseudo_inverse(matrix, rcond=rcond))
-
-
-@exact.mutant
-def cut_off_ignored(matrix, /, *, rcond=None):
-    """nothing is cut off"""
-    return pseudo_inverse(matrix, rcond=0.0)
-
-
-@exact.mutant(gradient=True)
-def gradient_of_an_inverse(g, matrix, /, *, rcond=None):
-    """the gradient is that of the inverse of a square matrix, -Z^T g Z^T"""
-    z = _t(pseudo_inverse(matrix, rcond=rcond))
-    return (-z @ g @ z,)
-
-
-@exact.mutant(gradient=True)
-def gradient_sign(g, matrix, /, *, rcond=None):
-    """the gradient has the wrong sign"""
-    return (-pseudo_inverse.vjp(g, matrix, rcond=rcond)[0],)
-
-
-def _iterated(body):
-    """Register a mutant that calls the formula with changed arguments."""
-
-    def mutant(matrix, /, **options):
-        return body(matrix, options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return mutant
-
-
-def _default_divisor(matrix):
-    sizes = np.abs(matrix)
-    return sizes.sum(axis=-2).max(axis=-1) * sizes.sum(axis=-1).max(axis=-1)
-
-
-@iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/3")
-@_iterated
-def divisor_of_the_batch(matrix, options):
-    """the divisor is the largest over the batch and the heads"""
-    if options.get("divisor") is not None:
-        return iterated_inverse(matrix, **options)
-    return iterated_inverse(matrix, **options | {"divisor": _default_divisor(matrix).max()})
-
-
-@iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/6")
-@_iterated
-def divisor_of_column_sums(matrix, options):
-    """the divisor is the largest column sum alone, which is right only for a softmax"""
-    if options.get("divisor") is not None:
-        return iterated_inverse(matrix, **options)
-    return iterated_inverse(
-        matrix, **options | {"divisor": np.abs(matrix).sum(axis=-2).max(axis=-1)}
-    )
-
-
-@iterated.mutant
-@_iterated
-def divisor_ignored(matrix, options):
-    """a divisor that is given is ignored"""
-    return iterated_inverse(matrix, **options | {"divisor": None})
-
-
-@iterated.mutant
-@_iterated
-def one_step_less(matrix, options):
-    """there is one step less"""
-    return iterated_inverse(matrix, **options | {"steps": max(options.get("steps", 6) - 1, 0)})
-
-
-@iterated.mutant
-@_iterated
-def start_not_transposed(matrix, options):
-    """the start is A/c instead of A^T/c"""
-    c = options.get("divisor")
-    c = _default_divisor(matrix) if c is None else np.asarray(c)
-    z, identity = matrix / c[..., None, None], np.eye(matrix.shape[-1])
-    for _ in range(options.get("steps", 6)):
-        x = matrix @ z
-        z = z @ (13 * identity - x @ (15 * identity - x @ (7 * identity - x))) / 4
-    return z
-
-
-@iterated.mutant
-@_iterated
-def newton_instead(matrix, options):
-    """the steps are those of Newton and Schulz"""
-    return iterated_inverse(matrix, **options | {"iteration": "newton_schulz"})
-
-
-@iterated.mutant
-@_iterated
-def converged(matrix, options):
-    """it is the exact inverse"""
-    return np.linalg.pinv(matrix)
-
-
-@iterated.mutant(gradient=True)
-def gradient_with_constant_divisor(g, matrix, /, *, divisor=None, **options):
-    """the divisor is taken for a constant"""
-    given = _default_divisor(matrix) if divisor is None else divisor
-    found = iterated_inverse.vjp(g, matrix, divisor=np.asarray(given), **options)
-    return found[:1] if divisor is None else found
-
-
-@iterated.mutant(gradient=True)
-def gradient_of_the_limit(g, matrix, /, *, divisor=None, **options):
-    """the gradient is that of the exact inverse"""
-    z = _t(np.linalg.pinv(matrix))
-    dmatrix = -z @ g @ z
-    return (dmatrix,) if divisor is None else (dmatrix, 0.0 * np.asarray(divisor))
-
-
-@completion.mutant
-def corner_not_inverted(corner, columns, rows, /, *, rcond=None):
-    """the corner is not inverted"""
-    return rows @ corner @ columns
-
-
-@completion.mutant
-def corner_left_out(corner, columns, rows, /, *, rcond=None):
-    """the corner is left out: C B"""
-    return rows @ columns
-
-
-@completion.mutant
-def corner_transposed(corner, columns, rows, /, *, rcond=None):
-    """the corner is transposed"""
-    return rows @ pseudo_inverse(_t(corner)) @ columns
-
-
-@completion.mutant
-def jitter(corner, columns, rows, /, *, rcond=None):
-    """1e-2 is added to the diagonal of the corner"""
-    return rows @ np.linalg.solve(corner + 1e-2 * np.eye(corner.shape[-1]), columns)
-
-
-@completion.mutant(gradient=True)
-def gradient_of_corner_missing(g, corner, columns, rows, /, *, rcond=None):
-    """the corner is taken for a constant"""
-    found = nystrom_completion.vjp(g, corner, columns, rows, rcond=rcond)
-    return 0.0 * found[0], *found[1:]
-
-
-@completion.mutant(gradient=True)
-def gradient_of_corner_sign(g, corner, columns, rows, /, *, rcond=None):
-    """the gradient in the corner lacks its sign"""
-    found = nystrom_completion.vjp(g, corner, columns, rows, rcond=rcond)
-    return -found[0], *found[1:]
