@@ -76,7 +76,7 @@ def sinusoidal_encoding(positions, /, *, dim, order, layout, frequencies, base=1
     References
     ----------
     Vaswani et al. 2017 (arXiv:1706.03762); https://kexue.fm/archives/8130, /8231;
-    tensorflow/tensor2tensor, fairseq.
+    tensorflow/tensor2tensor issues 1423, 1925; gc-os-ai/pyaptamer issue 607 (odd widths).
 
     Examples
     --------
@@ -177,7 +177,7 @@ def learned_encoding(table, positions, /, *, offset=0):
     References
     ----------
     Gehring et al. 2017 (arXiv:1705.03122); https://kexue.fm/archives/8130; huggingface/transformers
-    issues 20761 and 26072 (offset, padding).
+    issues 19240 (offset) and 19581 (padding).
 
     Examples
     --------

@@ -31,7 +31,7 @@ def the_other_order(k, *, order, **options):
     return sinusoidal_encoding(k, order=other, **options)
 
 
-@sinusoids.mutant(source="https://github.com/tensorflow/tensor2tensor/issues/1925")
+@sinusoids.mutant(source="https://github.com/tensorflow/tensor2tensor/issues/1423")
 def the_other_frequencies(k, *, frequencies, **options):
     """Frequencies of tensor2tensor for those of the paper, or the reverse"""
     other = "paper" if frequencies == "t2t" else "t2t"
@@ -70,7 +70,7 @@ def positions_in_bfloat16(k, **options):
     return sinusoidal_encoding(like(rounded, k), **options)
 
 
-@sinusoids.mutant(source="https://github.com/gc-os-ai/pyaptamer/issues/607")
+@sinusoids.mutant
 def last_column_of_odd_width_missing(k, *, dim, **options):
     """For an odd width the last column stays zero, or has what it should not"""
     y = sinusoidal_encoding(k, dim=dim, **options)
@@ -103,7 +103,7 @@ def gradient_turned(g, k, **options):
 # ---------------------------------------------------------------------------------------- tables
 
 
-@learned.mutant(source="https://github.com/huggingface/transformers/issues/26072")
+@learned.mutant(source="https://github.com/huggingface/transformers/issues/19240")
 def offset_ignored(table, k, *, offset=0):
     """The offset is ignored"""
     return learned_encoding(table, k)
@@ -115,7 +115,7 @@ def one_row_further(table, k, *, offset=0):
     return learned_encoding(table, k, offset=offset + 1)
 
 
-@learned.mutant(source="https://github.com/huggingface/transformers/issues/20761")
+@learned.mutant(source="https://github.com/huggingface/transformers/issues/19581")
 def tokens_by_their_place(table, k, *, offset=0):
     """Tokens are counted by their place, whatever their position"""
     places = namespace(table).arange(k.shape[-1]) % max(table.shape[-2] - offset, 1)
