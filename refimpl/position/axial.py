@@ -1,0 +1,358 @@
+"""Rotary embedding on several axes: rows and columns of images, and time, height, width."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from refimpl.backend import astype, namespace
+from refimpl.core import require_finite
+from refimpl.formula import formula
+from refimpl.position.rotary import rotary_embedding, rotary_frequencies
+
+_SPLITS = ("features", "pairs")
+_ARRANGEMENTS = ("contiguous", "interleaved")
+
+
+@formula(
+    "(n,d),(a,n)->(n,d)",
+    source="kexue.fm/archives/8397; Heo et al. 2024 (arXiv:2403.13298), axial frequency",
+    kinds={"positions": "exact"},
+    differentiable=("x", "positions"),
+)
+def axial_rotary_embedding(
+    x: Any, positions: Any, /, *, pairing: str, split: str, base: float = 10000.0
+) -> Any:
+    r"""Rotation by several coordinates, each of its own share of the features.
+
+    Formula
+    -------
+    With a axes, d = a r, and the frequencies :math:`\theta_i = b^{-2i/r}` of one share, the share
+    of axis k turns by the angles :math:`m_k \theta_i`:
+
+    .. math:: R_{m} = \mathrm{diag}(R_{m_1}, \dots, R_{m_a}), \qquad
+        R_m^T R_n = R_{n - m} \text{ on every axis}
+
+    Parameters
+    ----------
+    x : (..., n, d) queries or keys; d is an even number times a.
+    positions : (..., a, n) coordinates, integers or float64, one row for each axis.
+    pairing : "interleaved" or "half", as for :func:`rotary_embedding`.
+    split : "features": each axis has a run of d/a features, which pair among themselves; or
+        "pairs": each axis has a run of the d/2 pairs of the whole head. With interleaved pairs the
+        two are the same.
+    base : number > 0. b.
+
+    Returns
+    -------
+    (..., n, d) of x's type.
+
+    Raises
+    ------
+    ValueError
+        d not an even multiple of a; an unknown pairing or split; positions not finite.
+    TypeError
+        No pairing or no split; positions in float16 or float32.
+
+    Conventions
+    -----------
+    Frequencies are those of the share, d/a features, not of the head. With half pairs, "pairs" is
+    the vision tower of Qwen2-VL, whose phases [height | width] are tiled twice. The order of the
+    axes is that of the rows: height before width in Qwen, x before y in VisionLLaMA. Coordinates
+    start at 1 in torchtune's vision tower.
+
+    Breaks when
+    -----------
+    Distances are seen along the axes only: a diagonal neighbour is two turns, not one.
+
+    References
+    ----------
+    https://kexue.fm/archives/8397, /10040; Heo et al. 2024 (arXiv:2403.13298);
+    Tencent/ncnn issue 6833, huggingface/diffusers issue 12538.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> x, grid = [[1.0, 0.0, 1.0, 0.0]], [[1], [2]]
+    >>> refimpl.axial_rotary_embedding(x, grid, pairing="interleaved", split="pairs").round(4)
+    array([[ 0.5403,  0.8415, -0.4161,  0.9093]])
+    """
+    order, back = _feature_order(x, positions, pairing, split)
+    angles = _axial_angles(x, positions, base)
+    return _turned(x[..., order], angles, pairing)[..., back]
+
+
+@axial_rotary_embedding.defvjp
+def axial_rotary_embedding_vjp(g, x, positions, /, *, pairing, split, base=10000.0):
+    """As of rotation by given angles; the angle m_k theta_i has the slope theta_i in m_k."""
+    order, back = _feature_order(x, positions, pairing, split)
+    angles = _axial_angles(x, positions, base)
+    dx, dangles = _turned_vjp(g[..., order], x[..., order], angles, pairing)
+    theta = _share_frequencies(x, positions, base, dangles.dtype)
+    shares = dangles.reshape(*dangles.shape[:-1], positions.shape[-2], theta.shape[-1])
+    return dx[..., back], (shares * theta).sum(axis=-1).swapaxes(-1, -2)
+
+
+def _axial_angles(x, positions, base):
+    """The angle of every pair of the head, (..., n, d/2): the shares one after another."""
+    require_finite("positions", positions)
+    theta = _share_frequencies(x, positions, base, "float64")
+    angles = positions.swapaxes(-1, -2)[..., None] * theta
+    return angles.reshape(*angles.shape[:-2], x.shape[-1] // 2)
+
+
+def _share_frequencies(x, positions, base, dtype):
+    a, d = positions.shape[-2], x.shape[-1]
+    if a == 0 or d % (2 * a) or d == 0:
+        raise ValueError(f"x: expected an even number of features for each of {a} axes, got {d}")
+    base = namespace(x).asarray(float(base))
+    return astype(rotary_frequencies(base, dim=d // a), dtype)
+
+
+def _feature_order(x, positions, pairing, split):
+    """Features in the order in which pair p of the head is the p-th angle, and the way back."""
+    if split not in _SPLITS:
+        raise ValueError(f"split: expected one of {list(_SPLITS)}, got {split!r}")
+    a, d = positions.shape[-2], x.shape[-1]
+    if pairing != "half" or split == "pairs":
+        return slice(None), slice(None)
+    half = d // (2 * a) if a else 0
+    # Shares are first and second halves in turn: all first halves come to the front.
+    index = namespace(x).arange(a * 2 * half).reshape(a, 2, half)
+    return index.swapaxes(0, 1).reshape(-1), index.reshape(2, a, half).swapaxes(0, 1).reshape(-1)
+
+
+@formula(
+    "(n,d),(3,n)->(n,d)",
+    source="Wang et al. 2024 (Qwen2-VL, arXiv:2409.12191), section 2.1; Qwen3-VL 2025",
+    keywords={"frequencies": "(h?)"},
+    kinds={"positions": "exact", "frequencies": "exact"},
+    differentiable=("x", "positions", "frequencies"),
+)
+def multimodal_rotary_embedding(
+    x: Any,
+    positions: Any,
+    /,
+    *,
+    pairing: str,
+    sections: tuple[int, int, int],
+    arrangement: str,
+    base: float = 10000.0,
+    frequencies: Any = None,
+) -> Any:
+    r"""M-RoPE: time, height and width each turn some of the pairs of one spectrum.
+
+    Formula
+    -------
+    .. math:: \phi_p = m_{k(p)}\, \theta_p, \qquad \theta_p = b^{-2p/d}, \quad 0 \le p < d/2
+
+    turns pair p, where the axis k(p) is, with sections :math:`(s_t, s_h, s_w)` of sum d/2,
+
+    - "contiguous": t for the first :math:`s_t` pairs, then h for :math:`s_h`, then w;
+    - "interleaved": h where p mod 3 = 1 and p < 3 s_h, w where p mod 3 = 2 and p < 3 s_w, else t.
+
+    Parameters
+    ----------
+    x : (..., n, d) queries or keys.
+    positions : (..., 3, n) time, height and width, integers or float64.
+    pairing : "interleaved" or "half", as for :func:`rotary_embedding`; Qwen has "half".
+    sections : three integers, how many pairs each axis has.
+    arrangement : "contiguous" (Qwen2-VL, Qwen2.5-VL) or "interleaved" (Qwen3-VL).
+    base : number > 0. b, where no frequencies are given: 1000000 in Qwen2-VL.
+    frequencies : (..., d/2), optional. :math:`\theta`, float64.
+
+    Returns
+    -------
+    (..., n, d) of x's type.
+
+    Raises
+    ------
+    ValueError
+        Sections that are not three numbers of sum d/2, or that do not fit interleaved; d odd;
+        an unknown pairing or arrangement; positions not finite.
+    TypeError
+        No pairing, sections or arrangement; positions or frequencies in float16 or float32.
+
+    Conventions
+    -----------
+    Configurations list the sections in pairs, [16, 24, 24] or [24, 20, 20] of 128 features; some
+    code doubles them for tables of d columns. Text has t = h = w, and is then rotated as by
+    :func:`rotary_embedding`. Positions are those of :func:`multimodal_positions`.
+
+    Breaks when
+    -----------
+    Contiguous sections give time the fastest frequencies alone and width the slowest: distances
+    along the width are told apart least. Interleaved ones spread all three.
+
+    References
+    ----------
+    Wang et al. 2024 (arXiv:2409.12191); Hugging Face transformers, qwen2_vl and qwen3_vl;
+    alibaba/MNN pull 4133, Blaizzy/mlx-vlm issue 576.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> options = {"pairing": "half", "sections": (1, 1, 1), "arrangement": "contiguous"}
+    >>> x, at = [[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]], [[0], [3], [0]]
+    >>> refimpl.multimodal_rotary_embedding(x, at, **options, base=1.0).round(4)
+    array([[ 1.    , -0.99  ,  1.    ,  0.    ,  0.1411,  0.    ]])
+    """
+    theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
+    return _turned(x, chosen * theta[..., None, :], pairing)
+
+
+@multimodal_rotary_embedding.defvjp
+def multimodal_rotary_embedding_vjp(
+    g, x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
+):
+    """As of rotation by given angles; the angle of pair p goes to its axis and its frequency."""
+    theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
+    dx, dangles = _turned_vjp(g, x, chosen * theta[..., None, :], pairing)
+    axes = namespace(x).asarray(multimodal_axes(sections, arrangement))
+    by_pair = dangles * theta[..., None, :]
+    rows = [(by_pair * (axes == k)).sum(axis=-1) for k in range(3)]
+    dfrequencies = None if frequencies is None else (dangles * chosen).sum(axis=-2)
+    return dx, namespace(x).stack(rows, axis=-2), dfrequencies
+
+
+def _multimodal(x, positions, sections, arrangement, base, frequencies):
+    """The frequencies (..., h), and the position of every pair (..., n, h)."""
+    require_finite("positions", positions)
+    axes = multimodal_axes(sections, arrangement)
+    d = x.shape[-1]
+    if d != 2 * len(axes):
+        raise ValueError(f"sections: expected a sum of d/2 for d = {d}, got {sections}")
+    xp = namespace(x)
+    if frequencies is None:
+        frequencies = rotary_frequencies(xp.asarray(float(base)), dim=d)
+    elif frequencies.shape[-1] != len(axes):
+        raise ValueError(f"frequencies: expected {len(axes)}, got {frequencies.shape[-1]}")
+    return frequencies, positions[..., xp.asarray(axes), :].swapaxes(-1, -2)
+
+
+def multimodal_axes(sections: tuple[int, int, int], arrangement: str) -> list[int]:
+    """The axis of every pair: 0 for time, 1 for height, 2 for width."""
+    if arrangement not in _ARRANGEMENTS:
+        raise ValueError(
+            f"arrangement: expected 'contiguous' (Qwen2-VL) or 'interleaved' (Qwen3-VL), "
+            f"got {arrangement!r}"
+        )
+    if len(sections) != 3 or min(sections) < 0:
+        raise ValueError(f"sections: expected three numbers of pairs, got {sections}")
+    if arrangement == "contiguous":
+        return [axis for axis, size in enumerate(sections) for _ in range(size)]
+    axes = [p % 3 if p < 3 * sections[p % 3] else 0 for p in range(sum(sections))]
+    if axes.count(1) != sections[1] or axes.count(2) != sections[2]:
+        raise ValueError(f"sections: {sections} cannot be interleaved, time has too few")
+    return axes
+
+
+@formula(
+    "()->(3,n)",
+    source="Wang et al. 2024 (Qwen2-VL, arXiv:2409.12191), section 2.1, figure 3",
+    kinds={"start": "exact"},
+    differentiable=("start",),
+)
+def multimodal_positions(start: Any, /, *, segments: tuple) -> Any:
+    r"""Time, height and width of the tokens of a text with images and videos in it.
+
+    Formula
+    -------
+    A text of n tokens from c on has :math:`t = h = w = c, \dots, c + n - 1`. A grid of T frames
+    with H rows and W columns has, in this order of loops,
+
+    .. math:: (t, h, w) = (c + i, c + j, c + k), \qquad i < T, \; j < H, \; k < W
+
+    and what follows starts at the highest number so far plus one, c + max(T, H, W).
+
+    Parameters
+    ----------
+    start : number or (...,). c of the first segment, an integer or float64.
+    segments : tuple of what follows one another: an integer n for text, (T, H, W) for a grid, of
+        which H and W are after merging patches; T is 1 for an image.
+
+    Returns
+    -------
+    (..., 3, n), float64.
+
+    Raises
+    ------
+    ValueError
+        A segment that is neither a number of tokens nor three extents, or is negative.
+    TypeError
+        start in float16 or float32.
+
+    Conventions
+    -----------
+    As in the paper and in the documentation of transformers pull 35569. Qwen2.5-VL counts frames in
+    steps of time instead of one by one. Transformers 5.23 lets text after a video start at
+    c + max(H, W), whatever T is, so that a long video overlaps the text. RoPE-Tie and RoPE-TV
+    (kexue.fm/archives/10040, /10352) put images elsewhere.
+
+    Breaks when
+    -----------
+    The length of the text that the numbers say is not the number of tokens: decoding must continue
+    from the highest number plus one.
+
+    References
+    ----------
+    Wang et al. 2024 (arXiv:2409.12191); huggingface/transformers pull 35569.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> refimpl.multimodal_positions(0, segments=(1, (1, 2, 2), 1)).astype(int)
+    array([[0, 1, 1, 1, 1, 3],
+           [0, 1, 1, 2, 2, 3],
+           [0, 1, 2, 1, 2, 3]])
+    """
+    xp = namespace(start)
+    rows, at = [], 0
+    for segment in segments:
+        grid = _extents(segment)
+        index = xp.stack([axis.reshape(-1) for axis in _grid(xp, grid, segment)])
+        rows.append(at + index)
+        at += max(grid) if min(grid) > 0 else 0
+    empty = xp.zeros((3, 0), dtype="float64")
+    return xp.concatenate([empty, *rows], axis=-1) + start[..., None, None]
+
+
+@multimodal_positions.defvjp
+def multimodal_positions_vjp(g, start, /, *, segments):
+    """All positions move with the start."""
+    return (g.sum(axis=(-2, -1)),)
+
+
+def _extents(segment):
+    """(n, 1, 1) of a text, (T, H, W) of a grid."""
+    grid = (segment, 1, 1) if isinstance(segment, int) else tuple(segment)
+    if len(grid) != 3 or min(grid) < 0:
+        raise ValueError(f"segments: expected a number of tokens or (T, H, W), got {segment!r}")
+    return grid
+
+
+def _grid(xp, grid, segment):
+    """Time, height and width of each token; of text, three times the same."""
+    axes = xp.meshgrid(*(xp.arange(n, dtype="float64") for n in grid), indexing="ij")
+    return (axes[0],) * 3 if isinstance(segment, int) else axes
+
+
+# ------------------------------------------------------------------------------ rotation by angles
+
+
+def _turned(x, angles, pairing):
+    """x (..., n, 2h) rotated by angles (..., n, h): each token has frequencies of its own."""
+    one = namespace(x).ones(1)
+    turned = rotary_embedding(x[..., None, :], one, pairing=pairing, frequencies=angles)
+    return turned[..., 0, :]
+
+
+def _turned_vjp(g, x, angles, pairing):
+    """Gradients in x and in the angles, both with all leading axes."""
+    xp = namespace(x)
+    lead = g.shape[:-1]
+    x = xp.broadcast_to(x, g.shape)
+    angles = xp.broadcast_to(angles, (*lead, angles.shape[-1]))
+    dx, _, dangles = rotary_embedding.vjp(
+        g[..., None, :], x[..., None, :], xp.ones(1), pairing=pairing, frequencies=angles
+    )
+    return dx[..., 0, :], dangles
