@@ -14,6 +14,10 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 _LEAF = 16
+_MANY = 32
+"""Number of systems from which on they are worth turning."""
+_CACHED = 2**16
+"""Number of entries that stay in the cache."""
 _MOST_SWEEPS = 60
 
 
@@ -44,13 +48,29 @@ def _substitute(a: np.ndarray, b: np.ndarray, lower: bool) -> np.ndarray:
 
 
 def _substitute_rows(a: np.ndarray, b: np.ndarray, lower: bool) -> np.ndarray:
-    n = a.shape[-1]
     x = b.copy()
-    for i in range(n) if lower else reversed(range(n)):
-        x[..., i, :] = x[..., i, :] / a[..., i, i, None]
-        rest = slice(i + 1, None) if lower else slice(None, i)
-        x[..., rest, :] = x[..., rest, :] - a[..., rest, i, None] * x[..., None, i, :]
+    if b.size == 0 or b.size < _MANY * b.shape[-2] * b.shape[-1]:
+        first = (-2, -1, *range(b.ndim - 2))
+        _eliminate(a.transpose(first), x.transpose(first), lower)
+        return x
+    # Loops over many small systems are fast where these are the last axis, and in the cache.
+    systems, answers = a.reshape(-1, *a.shape[-2:]), x.reshape(-1, *x.shape[-2:])
+    count = max(1, _CACHED // max(answers[0].size, 1))
+    for start in range(0, len(answers), count):
+        part = slice(start, start + count)
+        turned = answers[part].transpose(1, 2, 0).copy()
+        _eliminate(systems[part].transpose(1, 2, 0).copy(), turned, lower)
+        answers[part] = turned.transpose(2, 0, 1)
     return x
+
+
+def _eliminate(a: np.ndarray, x: np.ndarray, lower: bool) -> None:
+    """Solve a (n, n, ...) for x (n, m, ...) in place."""
+    n = len(x)
+    for i in range(n) if lower else reversed(range(n)):
+        x[i] /= a[i, i]
+        rest = slice(i + 1, None) if lower else slice(None, i)
+        x[rest] -= a[rest, i, None] * x[i]
 
 
 def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -312,6 +312,18 @@ def test_solve_triangular(backend, dtype, lower, transpose, n):
     check(backend, vector, expected[0, :, 0], dtype)
 
 
+@pytest.mark.parametrize("shape", [(31,), (32,), (8, 9), (700,), (33, 0)])
+@pytest.mark.parametrize("columns", [0, 1, 7])
+def test_many_triangular_systems_at_once_are_solved_like_one(shape, columns):
+    """Digit for digit, also where they fill the cache several times."""
+    n = 16
+    a, b = random(*shape, n, n) / n + 2 * np.eye(n), random(*shape, n, columns)
+    found = B.solve_triangular(a, b, transpose=True)
+    assert found.shape == b.shape
+    for place in np.ndindex(shape):
+        assert_array_equal(found[place], B.solve_triangular(a[place], b[place], transpose=True))
+
+
 def test_solve_triangular_is_backward_stable_where_pivoting_is_not():
     n = 40
     a = np.eye(n) + np.tril(random(n, n), -1)
