@@ -214,6 +214,73 @@ def synthesizer_logits_vjp(g, x, weight_in, bias_in, weight_out, bias_out, /):
     )
 
 
+@formula("(n,a),(n,b)->(n,m)", source=_SYNTHESIZER)
+def factorised_synthesizer_logits(first, second, /, *, order):
+    r"""Factorised dense Synthesizer: a b logits for each position from a + b numbers.
+
+    Formula
+    -------
+    .. math:: R_{ij} = A_{i,\,j \bmod a}\, B_{i,\,j \bmod b}
+        \quad\text{or}\quad R_{ij} = A_{i,\,\lfloor j/b \rfloor}\, B_{i,\,j \bmod b},
+        \qquad 0 \le j < m = a b
+
+    Parameters
+    ----------
+    first, second : (..., n, a) and (..., n, b), A and B: each from a layer of its own.
+    order : "tiled" (the first form: both are repeated as wholes) or "outer" (the second).
+
+    Returns
+    -------
+    (..., n, m)
+
+    Raises
+    ------
+    ValueError
+        Another order.
+
+    Conventions
+    -----------
+    The paper says that both are tiled to the length, and leaves open how; public code repeats both
+    as wholes.
+
+    Breaks when
+    -----------
+    "tiled" makes equal logits where a and b have a common divisor.
+
+    References
+    ----------
+    Tay et al. 2020 (arXiv:2005.00743), section 3.1 (factorised models);
+    leaderj1001/Synthesizer-Rethinking-Self-Attention-Transformer-Models ("tiled").
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> refimpl.factorised_synthesizer_logits([[1.0, 2.0]], [[3.0, 5.0, 7.0]], order="tiled")
+    array([[ 3., 10.,  7.,  6.,  5., 14.]])
+    """
+    left, right = _tiles(first, second, order)
+    return left * right
+
+
+@factorised_synthesizer_logits.defvjp
+def factorised_synthesizer_logits_vjp(g, first, second, /, *, order):
+    """dA and dB are sums over the places where each entry went."""
+    left, right = _tiles(first, second, order)
+    a, b = first.shape[-1], second.shape[-1]
+    shape, axis = ((b, a), -2) if order == "tiled" else ((a, b), -1)
+    dfirst = (g * right).reshape(*g.shape[:-1], *shape).sum(axis=axis)
+    return dfirst, (g * left).reshape(*g.shape[:-1], a, b).sum(axis=-2)
+
+
+def _tiles(first, second, order):
+    """A and B, each (..., n, a b)."""
+    if order not in ("tiled", "outer"):
+        raise ValueError(f"order: expected 'tiled' or 'outer', got {order!r}")
+    xp, a, b = namespace(first), first.shape[-1], second.shape[-1]
+    j = xp.arange(a * b)
+    return first[..., j % a if order == "tiled" else j // b], second[..., j % b]
+
+
 @formula(
     "(n,d),(m,d),(m,v)->(n,v)",
     keywords={"mask": "(m)", "eps": "()"},

@@ -7,6 +7,7 @@ import pytest
 
 from refimpl import (
     cosformer_attention,
+    factorised_synthesizer_logits,
     linformer_attention,
     softmax_attention,
     synthesizer_attention,
@@ -94,3 +95,15 @@ def test_a_length_below_a_distance_is_refused(options):
 def test_projections_of_another_length_are_refused():
     with pytest.raises(ValueError, match="key_projection axis 'm': expected 8"):
         linformer_attention(Q, K, V, np.ones((2, 7)), np.ones((2, 8)))
+
+
+def test_factors_that_are_tiled_repeat_logits_if_their_sizes_share_a_divisor():
+    two, four = np.array([[2.0, 3.0]]), np.array([[1.0, 10.0, 100.0, 1000.0]])
+    tiled = factorised_synthesizer_logits(two, four, order="tiled")
+    np.testing.assert_array_equal(tiled[0, :4], tiled[0, 4:])
+    outer = factorised_synthesizer_logits(two, four, order="outer")
+    assert len(set(outer[0])) == 8
+    with pytest.raises(ValueError, match="order: expected 'tiled' or 'outer'"):
+        factorised_synthesizer_logits(two, four, order="rows")
+    with pytest.raises(TypeError, match="order has no default"):
+        factorised_synthesizer_logits(two, four)

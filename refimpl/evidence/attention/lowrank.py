@@ -9,6 +9,7 @@ import numpy as np
 from refimpl.attention.linear import linear_attention
 from refimpl.attention.lowrank import (
     cosformer_attention,
+    factorised_synthesizer_logits,
     linformer_attention,
     synthesizer_attention,
     synthesizer_logits,
@@ -33,6 +34,13 @@ synthesizer = Evidence(
 )
 dense = Evidence(
     synthesizer_logits, sizes={"d": _SMALL, "h": _SMALL, "m": _SMALL}, empty=("n", "d", "h", "m")
+)
+factorised = Evidence(
+    factorised_synthesizer_logits,
+    sizes={"a": _SMALL, "b": _SMALL},
+    empty=("n",),
+    fixed={"order": "tiled"},
+    options={"order": ("outer",)},
 )
 cosformer = Evidence(
     cosformer_attention,
@@ -269,6 +277,64 @@ def all_on(rng, shape):
     x, w, b, out, shift = _network(rng, shape)
     hidden = x @ w + np.abs(b)[..., None, :]
     return Case((x, w, np.abs(b), out, shift)), hidden @ out + shift[..., None, :]
+
+
+@factorised.regime
+def normal_factors(rng, shape):
+    """Standard normal factors, in either order"""
+    arrays = rng.standard_normal(shape.first), rng.standard_normal(shape.second)
+    return Case(arrays, {"order": str(rng.choice(["tiled", "outer"]))})
+
+
+@factorised.regime(adversarial=True)
+def many_sizes(rng, shape):
+    """Factors over six decades, in which every place shows"""
+    arrays = (10.0 ** rng.uniform(-3, 3, x) for x in (shape.first, shape.second))
+    return Case(tuple(arrays), {"order": str(rng.choice(["tiled", "outer"]))})
+
+
+@factorised.law
+def rows_of_an_outer_product(f, case):
+    """Row by row, the logits are the entries of A^T B: all of them, if a and b are coprime"""
+    first, second = case.arrays
+    xp, a, b = namespace(first), first.shape[-1], second.shape[-1]
+    outer = (first[..., :, None] * second[..., None, :]).reshape(*first.shape[:-1], a * b)
+    found = case.call(f)
+    if case.options["order"] == "outer":
+        yield Claim(found, outer, _largest(first) * _largest(second))
+    elif math.gcd(a, b) == 1:
+        yield Claim(
+            xp.sort(found, axis=-1), xp.sort(outer, axis=-1), _largest(first) * _largest(second)
+        )
+
+
+@factorised.law
+def homogeneous_in_each_factor(f, case):
+    """Twice A, or twice B, gives twice the logits"""
+    first, second = case.arrays
+    size = 2.0 * _largest(first) * _largest(second)
+    yield Claim(case.with_arrays(2.0 * first, second).call(f), 2.0 * case.call(f), size)
+    yield Claim(case.with_arrays(first, 2.0 * second).call(f), 2.0 * case.call(f), size)
+
+
+@factorised.closed_form
+def ones_are_neutral(rng, shape):
+    """A of ones: B, a times over"""
+    second = rng.standard_normal(shape.second)
+    answer = np.tile(second, shape.axes["a"])
+    return Case((np.ones(shape.first), second)), np.broadcast_to(
+        answer, (*shape.batch, *answer.shape[-2:])
+    )
+
+
+@factorised.closed_form
+def digits(rng, shape):
+    """B of ones, "outer": every entry of A, b times in a row"""
+    first = rng.standard_normal(shape.first)
+    answer = np.repeat(first, shape.axes["b"], axis=-1)
+    return Case((first, np.ones(shape.second)), {"order": "outer"}), np.broadcast_to(
+        answer, (*shape.batch, *answer.shape[-2:])
+    )
 
 
 # ----------------------------------------------------------------------------------- cosFormer

@@ -7,13 +7,20 @@ import numpy as np
 from refimpl.attention.linear import linear_attention
 from refimpl.attention.lowrank import (
     cosformer_attention,
+    factorised_synthesizer_logits,
     linformer_attention,
     synthesizer_attention,
     synthesizer_logits,
 )
 from refimpl.attention.softmax import softmax_attention
 from refimpl.core import softmax
-from refimpl.evidence.attention.lowrank import cosformer, dense, linformer, synthesizer
+from refimpl.evidence.attention.lowrank import (
+    cosformer,
+    dense,
+    factorised,
+    linformer,
+    synthesizer,
+)
 
 
 def _kept(x, mask):
@@ -168,6 +175,45 @@ def gradient_of_biases_missing(g, x, w, b, out, shift, /):
     """the biases are taken for constants"""
     found = synthesizer_logits.vjp(g, x, w, b, out, shift)
     return found[0], found[1], 0.0 * found[2], found[3], 0.0 * found[4]
+
+
+@factorised.mutant
+def order_exchanged(first, second, /, *, order):
+    """the other order is taken"""
+    other = "outer" if order == "tiled" else "tiled"
+    return factorised_synthesizer_logits(first, second, order=other)
+
+
+@factorised.mutant
+def second_index_runs_slowly(first, second, /, *, order):
+    """B has the slow index, A the fast one"""
+    return factorised_synthesizer_logits(second, first, order="outer")
+
+
+@factorised.mutant
+def sum_of_factors(first, second, /, *, order):
+    """the factors are added"""
+    left = factorised_synthesizer_logits(first, np.ones_like(second), order=order)
+    return left + factorised_synthesizer_logits(np.ones_like(first), second, order=order)
+
+
+@factorised.mutant(gradient=True)
+def gradient_of_one_place(g, first, second, /, *, order):
+    """each entry gets the gradient of its first place alone"""
+    left, right = (
+        factorised_synthesizer_logits(*pair, order=order)
+        for pair in ((first, np.ones_like(second)), (np.ones_like(first), second))
+    )
+    a, b = first.shape[-1], second.shape[-1]
+    step = 1 if order == "tiled" else b
+    return (g * right)[..., : a * step : step], (g * left)[..., :b]
+
+
+@factorised.mutant(gradient=True)
+def gradients_exchanged_factors(g, first, second, /, *, order):
+    """the cotangent is not multiplied by the other factor"""
+    ones = np.ones_like(first), np.ones_like(second)
+    return factorised_synthesizer_logits.vjp(g, *ones, order=order)
 
 
 # ----------------------------------------------------------------------------------- cosFormer

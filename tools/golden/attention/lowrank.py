@@ -92,6 +92,21 @@ def synthesizer_logits(x, weight_in, bias_in, weight_out, bias_out):
     ]
 
 
+def _factors():
+    arrays = draw(5743, (3, 2), (3, 3))
+    return {name: (arrays, {"order": name}) for name in ("tiled", "outer")}
+
+
+@golden("factorised_synthesizer_logits", _factors)
+def factorised_synthesizer_logits(first, second, order):
+    a, b = len(first[0]), len(second[0])
+    slow = [j % a if order == "tiled" else j // b for j in range(a * b)]
+    return [
+        [left[s] * right[j % b] for j, s in enumerate(slow)]
+        for left, right in zip(first, second, strict=True)
+    ]
+
+
 def _cosines():
     small = draw(2202, (4, 3), (6, 3), (6, 2))
     mask = np.array([True, True, False, True, True, False])
