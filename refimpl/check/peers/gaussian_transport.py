@@ -133,6 +133,7 @@ def ott_wasserstein(mean_p, cov_p, mean_q, cov_q):
     "jax",
     ("jax", "ott"),
     dtypes=NO_HALF,
+    because={d: "a covariance of zero gives NaN: its root is divided by its norm" for d in NO_HALF},
 )
 def ott_unbalanced(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, *, regularisation, penalty):
     import jax.numpy as jnp

@@ -92,6 +92,16 @@ def divisor_of_column_sums(matrix, options):
     )
 
 
+@iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/6")
+@_iterated
+def divisor_of_signed_sums(matrix, options):
+    """the divisor is the largest column sum of the whole batch, with the signs of its entries"""
+    if options.get("divisor") is not None:
+        return iterated_inverse(matrix, **options)
+    with np.errstate(all="ignore"):
+        return iterated_inverse(matrix, **options | {"divisor": matrix.sum(axis=-2).max()})
+
+
 @iterated.mutant
 @_iterated
 def divisor_ignored(matrix, options):
