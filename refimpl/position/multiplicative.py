@@ -1,4 +1,4 @@
-"""Encodings that multiply: elementwise factors, and the rotating phases of Complex Order."""
+"""Encodings that multiply: elementwise factors, and the complex ones of Complex Order."""
 
 from __future__ import annotations
 
@@ -148,3 +148,74 @@ def _turns(amplitudes, frequencies, phases, positions):
     k = astype(positions, dtype)[..., None]
     angles = astype(frequencies, dtype) * k + astype(phases, dtype)
     return xp.cos(angles), xp.sin(angles), k
+
+
+@formula(
+    "(n,d),(n,d),(m,d),(m,d)->(n,m),(n,m)",
+    source="Wang et al. 2020 (Complex Order, arXiv:1912.12333), section 3.3",
+)
+def complex_products(q_real, q_imaginary, k_real, k_imaginary, /, *, conjugate):
+    r"""Products of complex queries with complex keys, as real and imaginary parts.
+
+    Formula
+    -------
+    .. math:: z_{ij} = \sum_c q_{ic} k_{jc} \quad\text{or}\quad \sum_c q_{ic} \overline{k_{jc}}
+
+    so without ``conjugate`` :math:`\mathrm{Re}\, z = A C^T - B D^T` and
+    :math:`\mathrm{Im}\, z = A D^T + B C^T` for q = A + iB and k = C + iD.
+
+    Parameters
+    ----------
+    q_real, q_imaginary : (..., n, d) A, B; k_real, k_imaginary : (..., m, d) C, D.
+    conjugate : bool. Whether keys are conjugated (an inner product).
+
+    Returns
+    -------
+    real, imaginary : (..., n, m) each, not scaled.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit.
+    TypeError
+        No ``conjugate``.
+
+    Conventions
+    -----------
+    Complex Order does not conjugate, and takes a softmax of the modulus. Only the conjugate product
+    of :func:`complex_order_encoding` sees the distance of two tokens: phases of the position add up
+    in the other. Its released language model has twice the same cross term in the imaginary part.
+
+    Breaks when
+    -----------
+    Never.
+
+    References
+    ----------
+    Wang et al. 2020 (arXiv:1912.12333); iclr-complex-order, complex_mem_transformer.py.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> parts = [[1.0]], [[2.0]], [[3.0]], [[4.0]]
+    >>> refimpl.complex_products(*parts, conjugate=False)
+    (array([[-5.]]), array([[10.]]))
+    """
+    d = -k_imaginary if conjugate else k_imaginary
+    c, d = k_real.swapaxes(-1, -2), d.swapaxes(-1, -2)
+    return q_real @ c - q_imaginary @ d, q_real @ d + q_imaginary @ c
+
+
+@complex_products.defvjp
+def complex_products_vjp(g, q_real, q_imaginary, k_real, k_imaginary, /, *, conjugate):
+    """With g = g_re + i g_im: dq = g times the conjugate of the keys, dk that of the queries."""
+    sign = -1 if conjugate else 1
+    d = sign * k_imaginary
+    real, imaginary = g
+    back = real.swapaxes(-1, -2), imaginary.swapaxes(-1, -2)
+    return (
+        real @ k_real + imaginary @ d,
+        imaginary @ k_real - real @ d,
+        back[0] @ q_real + back[1] @ q_imaginary,
+        sign * (back[1] @ q_real - back[0] @ q_imaginary),
+    )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from refimpl.attention.softmax import softmax_attention
+from refimpl.check import check
+from refimpl.check.candidate import Candidate
 from refimpl.core import gather_rows, scatter_rows
 from refimpl.position.buckets import deberta_log_buckets, t5_bias, t5_buckets
 
@@ -127,6 +129,18 @@ def test_unsigned_positions_do_not_wrap():
     small = np.array([0, 5], "uint8")
     np.testing.assert_array_equal(t5_buckets(small, small, bidirectional=True), [[0, 21], [5, 0]])
     assert deberta_log_buckets(small, small).tolist() == [[0, -5], [5, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
+def test_the_checker_takes_whole_numbers_of_any_type_and_notes_others(dtype):
+    def mine(q, k, *, bidirectional, buckets=32, max_distance=128):
+        options = {"buckets": buckets, "max_distance": max_distance}
+        return t5_buckets(q, k, bidirectional=bidirectional, **options).astype(dtype)
+
+    result = check(t5_buckets, Candidate("mine", mine, "numpy"), dtype="float64", seconds=3.0)
+    assert result.verdict == "pass", result.reason
+    noted = [note for note in result.notes if note.startswith("returns")]
+    assert noted == ([f"returns {dtype} for float64 inputs"] if dtype == "float32" else [])
 
 
 # ------------------------------------------------------------------------------------- T5: bias

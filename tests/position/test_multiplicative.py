@@ -8,7 +8,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from refimpl.position.multiplicative import complex_order_encoding, multiplicative_encoding
+from refimpl.position.multiplicative import (
+    complex_order_encoding,
+    complex_products,
+    multiplicative_encoding,
+)
 
 
 def _tokens(n=5, d=3):
@@ -86,3 +90,29 @@ def test_bad_parametrisation():
         multiplicative_encoding([[1.0]], [[1.0]], parametrisation="mul")
     with pytest.raises(TypeError, match="parametrisation has no default"):
         multiplicative_encoding([[1.0]], [[1.0]])
+
+
+def test_conjugate_products_of_encodings_see_the_distance_and_the_others_do_not():
+    """For one word at many positions, with its own frequencies in every feature."""
+    tokens = (np.repeat(x[:1], 6, axis=0) for x in _tokens())
+    z = complex_order_encoding(*tokens, np.arange(6))
+    inner = complex_products(*z, *z, conjugate=True)
+    for part in inner:
+        np.testing.assert_allclose(part[1:, 1:], part[:-1, :-1], rtol=0, atol=1e-13)
+    plain = complex_products(*z, *z, conjugate=False)
+    assert np.abs(plain[0][1:, 1:] - plain[0][:-1, :-1]).max() > 0.1
+
+
+def test_products_are_numpys():
+    rng = np.random.default_rng(0)
+    a, b, c, d = (rng.standard_normal((4, 3)) for _ in range(4))
+    for conjugate in (False, True):
+        k = (c + 1j * d).conj() if conjugate else c + 1j * d
+        expected = (a + 1j * b) @ k.T
+        real, imaginary = complex_products(a, b, c, d, conjugate=conjugate)
+        np.testing.assert_allclose(real + 1j * imaginary, expected, rtol=0, atol=1e-14)
+
+
+def test_conjugation_has_no_default():
+    with pytest.raises(TypeError, match="conjugate has no default"):
+        complex_products(*(np.ones((1, 1)),) * 4)

@@ -6,7 +6,11 @@ import numpy as np
 
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
-from refimpl.position.multiplicative import complex_order_encoding, multiplicative_encoding
+from refimpl.position.multiplicative import (
+    complex_order_encoding,
+    complex_products,
+    multiplicative_encoding,
+)
 from refimpl.position.rotary import rotary_embedding
 
 product = Evidence(
@@ -16,6 +20,14 @@ product = Evidence(
     options={"parametrisation": ("deviation",)},
 )
 order = Evidence(complex_order_encoding, sizes={"d": Sizes(1, 1, 16)}, empty=("n",))
+
+products = Evidence(
+    complex_products,
+    sizes={"d": Sizes(1, 1, 8)},
+    empty=("n", "m"),
+    fixed={"conjugate": False},
+    options={"conjugate": (True,)},
+)
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -261,3 +273,122 @@ def position_missing_in_the_frequency(g, r, w, t, k):
     """The gradient of the frequency lacks the position"""
     dr, _, dt = complex_order_encoding.vjp(g, r, w, t, k)
     return dr, dt + 0 * w, dt
+
+
+# ------------------------------------------------------------------------------ complex products
+
+
+def _parts(rng, shape):
+    names = ("q_real", "q_imaginary", "k_real", "k_imaginary")
+    return tuple(rng.standard_normal(getattr(shape, name)) for name in names)
+
+
+@products.regime
+def complex_normal(rng, shape):
+    """Normal parts"""
+    return Case(_parts(rng, shape))
+
+
+@products.regime
+def inner_products(rng, shape):
+    """Normal parts, keys conjugated"""
+    return Case(_parts(rng, shape), {"conjugate": True})
+
+
+@products.regime(adversarial=True)
+def almost_real(rng, shape):
+    """Imaginary parts a hundredth as large"""
+    a, b, c, d = _parts(rng, shape)
+    return Case((a, b / 100, c, d / 100))
+
+
+def _product_size(case):
+    a, b, c, d = (np.abs(_wide(x)).max(initial=0.0) for x in case.arrays)
+    return 8.0 * case.arrays[0].shape[-1] * float((a + b) * (c + d))
+
+
+@products.law
+def is_a_product_of_complex_numbers(f, case):
+    """(A + iB)(C + iD)^T in complex numbers"""
+    a, b, c, d = map(_wide, case.arrays)
+    k = c + (-1j if case.options["conjugate"] else 1j) * d
+    z = (a + 1j * b) @ np.swapaxes(k, -1, -2)
+    real, imaginary = case.call(f)
+    yield Claim(real, z.real, _product_size(case))
+    yield Claim(imaginary, z.imag, _product_size(case))
+
+
+@products.law
+def a_common_turn(f, case):
+    """Queries and keys times i: the conjugate product stays, the other changes its sign"""
+    a, b, c, d = case.arrays
+    sign = 1 if case.options["conjugate"] else -1
+    turned, plain = case.with_arrays(-b, a, -d, c).call(f), case.call(f)
+    for x, y in zip(turned, plain, strict=True):
+        yield Claim(x, sign * y, _product_size(case))
+
+
+@products.law
+def real_numbers_have_real_products(f, case):
+    """Without imaginary parts there is none in the product"""
+    a, b, c, d = case.arrays
+    real, imaginary = case.with_arrays(a, 0 * b, c, 0 * d).call(f)
+    yield Claim(
+        real, (_wide(a) @ np.swapaxes(_wide(c), -1, -2)) + 0 * _wide(real), _product_size(case)
+    )
+    yield Claim(imaginary, 0 * imaginary, 0.0)
+
+
+@products.closed_form
+def known_complex(rng, shape):
+    """(1 + 2i)(3 + 4i) = -5 + 10i"""
+    parts = tuple(np.array([[x]]) for x in (1.0, 2.0, 3.0, 4.0))
+    return Case(parts, {"conjugate": False}), (np.array([[-5.0]]), np.array([[10.0]]))
+
+
+@products.closed_form
+def known_conjugate(rng, shape):
+    """(1 + 2i)(3 - 4i) = 11 + 2i"""
+    parts = tuple(np.array([[x]]) for x in (1.0, 2.0, 3.0, 4.0))
+    return Case(parts, {"conjugate": True}), (np.array([[11.0]]), np.array([[2.0]]))
+
+
+@products.mutant
+def one_cross_term_twice(a, b, c, d, *, conjugate):
+    """The imaginary part has one cross term twice, as in the released language model"""
+    real, _ = complex_products(a, b, c, d, conjugate=conjugate)
+    return real, 2 * b @ c.swapaxes(-1, -2)
+
+
+@products.mutant
+def conjugate_ignored(a, b, c, d, *, conjugate):
+    """Keys are conjugated where they should not be, or the reverse"""
+    return complex_products(a, b, c, d, conjugate=not conjugate)
+
+
+@products.mutant
+def imaginary_parts_added(a, b, c, d, *, conjugate):
+    """i^2 is 1"""
+    real, imaginary = complex_products(a, b, c, d, conjugate=conjugate)
+    return 2 * a @ c.swapaxes(-1, -2) - real, imaginary
+
+
+@products.mutant
+def imaginary_part_negated(a, b, c, d, *, conjugate):
+    """The imaginary part has the wrong sign"""
+    real, imaginary = complex_products(a, b, c, d, conjugate=conjugate)
+    return real, -imaginary
+
+
+@products.mutant(gradient=True)
+def gradient_not_conjugated(g, a, b, c, d, *, conjugate):
+    """The gradient of the queries has the keys where it needs their conjugates"""
+    found = complex_products.vjp(g, a, b, c, d, conjugate=conjugate)
+    other = complex_products.vjp(g, a, b, c, -d, conjugate=conjugate)
+    return (*other[:2], *found[2:])
+
+
+@products.mutant(gradient=True)
+def gradient_of_the_real_part(g, a, b, c, d, *, conjugate):
+    """No gradient passes through the imaginary part"""
+    return complex_products.vjp((g[0], 0 * g[1]), a, b, c, d, conjugate=conjugate)

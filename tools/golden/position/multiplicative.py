@@ -38,3 +38,22 @@ def complex_order_encoding(amplitudes, frequencies, phases, positions):
 
     rows = [row(*token) for token in zip(amplitudes, frequencies, phases, positions, strict=True)]
     return [[z.real for z in y] for y in rows], [[z.imag for z in y] for y in rows]
+
+
+def _complex_cases():
+    rng = np.random.default_rng(1912)
+    parts = tuple(rng.standard_normal(shape) for shape in ((3, 4), (3, 4), (5, 4), (5, 4)))
+    return {f"conjugate {c}": (parts, {"conjugate": c}) for c in (False, True)}
+
+
+@golden("complex_products", cases=_complex_cases)
+def complex_products(a, b, c, d, *, conjugate):
+    def numbers(real, imaginary, sign=1):
+        return [
+            [mpmath.mpc(x, sign * y) for x, y in zip(u, v, strict=True)]
+            for u, v in zip(real, imaginary, strict=True)
+        ]
+
+    q, k = numbers(a, b), numbers(c, d, -1 if conjugate else 1)
+    rows = [[sum(x * y for x, y in zip(u, v, strict=True)) for v in k] for u in q]
+    return [[z.real for z in row] for row in rows], [[z.imag for z in row] for row in rows]
