@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refimpl.attention.masks import band
 from refimpl.backend import namespace
-from refimpl.core import softmax_terms, weighted_sum
+from refimpl.core import require_nonnegative, softmax_terms, weighted_sum
 from refimpl.formula import formula
 
 _KEYWORDS = {"mask": "(n|1,m|1)", "bias": "(n|1,m|1)", "scale": "()", "sink": "()"}
@@ -45,7 +45,7 @@ def softmax_attention(
     q : (..., n, d) queries; k : (..., m, d) keys; v : (..., m, v) values. Heads are a leading axis.
     mask : boolean (..., n or 1, m or 1), optional. True keeps.
     bias : (..., n or 1, m or 1), optional. Added to the scaled, capped logits; -inf masks.
-    scale : number or (...,), default 1/sqrt(d). :math:`\tau`, multiplies the logits.
+    scale : number or (...,), default 1/sqrt(d). :math:`\tau >= 0`, multiplies the logits.
     causal : None, "top_left", "bottom_right" or True. Query i sees keys j <= i + offset, with the
         offset 0 (top left) or m - n (bottom right). True only where both agree (n = m) or with
         ``offset``.
@@ -65,7 +65,7 @@ def softmax_attention(
     ------
     ValueError
         Shapes that do not fit; ``causal`` or ``window`` with n != m and nothing that aligns them;
-        softcap <= 0.
+        softcap <= 0; a negative scale.
     TypeError
         A mask that is not boolean (float masks are added: ``bias``), complex or object arrays.
 
@@ -273,6 +273,7 @@ def scale_of(q, scale):
         if q.shape[-1] == 0:
             raise ValueError("scale: there is no default for d = 0, give it")
         return q.shape[-1] ** -0.5
+    require_nonnegative("scale", scale)
     return scale[..., None, None]
 
 

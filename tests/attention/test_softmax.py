@@ -204,6 +204,14 @@ def test_logits_of_ten_thousand_do_not_overflow():
         np.testing.assert_array_equal(attention_logsumexp(q, k, scale=0.25), [1e4, 1e4])
 
 
+def test_a_scale_that_is_negative_or_no_number_is_refused():
+    for form in ("plain", "rows", "online"):
+        with pytest.raises(ValueError, match="scale: expected no negative numbers, got -1"):
+            softmax_attention(Q, K, V, scale=np.array([1.0, -1.0]), form=form)
+        with pytest.raises(ValueError, match="scale: expected finite numbers"):
+            softmax_attention(Q, K, V, scale=np.nan, form=form)
+
+
 def test_per_head_scale_and_sink_broadcast_over_the_batch():
     q, k, v = (RNG.standard_normal((2, 3, 5, 4)) for _ in range(3))
     scale, sink = np.array([0.1, 0.5, 2.0]), np.array([-1.0, 0.0, 3.0])

@@ -189,6 +189,13 @@ def graded_coordinates(rng, shape):
     return Case((rescale(covariance(rng, shape.cov), graded_units(rng, shape.cov[:-1])),))
 
 
+@entropy.output_terms
+def entropy_sizes(cov):
+    """Half of d (1 + log 2 pi) and of the log-determinant, which cancel where the entropy is 0."""
+    constant = cov.shape[-1] * (1 + np.log(2 * np.pi))
+    return [float(constant + np.abs(np.linalg.slogdet(cov)[1]).max(initial=0.0)) / 2]
+
+
 # ------------------------------------------------------------------------------------ entropy: laws
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import sigma_points
+from refimpl.evidence.gaussian.density import entropy_sizes, sigma_points
 from refimpl.evidence.gaussian.pairs import (
     depends_on_the_difference_of_means,
     diagonal,
@@ -190,6 +190,14 @@ def jeffreys_of_proportional_covariances(rng, shape):
 cross_entropy = Evidence(
     gaussian_cross_entropy, sizes={"d": Sizes(1, 1, 12)}, budget=Budget(k=8.0, floor=16.0)
 )
+
+
+@cross_entropy.output_terms
+def _cross_entropy_sizes(mean_p, cov_p, mean_q, cov_q):
+    """Those of the entropy, which cancel where the cross-entropy is 0."""
+    return entropy_sizes(cov_q)
+
+
 for sample in (generic, diagonal, same_covariance, identical):
     cross_entropy.regime(sample)
 for sample in (graded, far_apart):
