@@ -225,6 +225,50 @@ def transformers_inverse(matrix, *, steps=6):
     return found.reshape(matrix.shape)
 
 
+@peer(
+    "nystrom_attention",
+    "transformers NystromformerSelfAttention",
+    "torch",
+    ("torch", "transformers"),
+    dtypes=("float64", "float32"),
+    options={"landmarks": 2},
+    because={
+        d: "it starts the inverse from the largest column sum over the batch"
+        for d in ("float64", "float32")
+    },
+)
+def transformers_nystrom(q, k, v, *, landmarks):
+    """Queries, keys and values side by side through projections that only pick them."""
+    import torch
+    from transformers import NystromformerConfig
+    from transformers.models.nystromformer.modeling_nystromformer import (
+        NystromformerSelfAttention,
+    )
+
+    n, d = q.shape[-2:]
+    if k.shape != q.shape or v.shape != q.shape:
+        raise NotImplementedError("self-attention, values as wide as keys")
+    if n % landmarks or n == landmarks:
+        raise NotImplementedError("a length that the landmarks divide")
+    config = NystromformerConfig(
+        hidden_size=3 * d,
+        num_attention_heads=3,
+        num_landmarks=landmarks,
+        segment_means_seq_len=n,
+    )
+    module = NystromformerSelfAttention(config).eval()
+    module.num_attention_heads, module.all_head_size, module.conv_kernel_size = 1, d, None
+    for index, name in enumerate(("query", "key", "value")):
+        layer = torch.nn.Linear(3 * d, d)
+        with torch.no_grad():
+            layer.weight.copy_(torch.eye(3 * d)[index * d : (index + 1) * d])
+            layer.bias.zero_()
+        setattr(module, name, layer)
+    x = torch.cat([q, k, v], dim=-1).reshape((-1, n, 3 * d))
+    with torch.no_grad():
+        return module.to(q.dtype)(x)[0].reshape(q.shape)
+
+
 # ----------------------------------------------------------------------------------- recurrences
 
 
