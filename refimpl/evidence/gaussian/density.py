@@ -189,6 +189,14 @@ def graded_coordinates(rng, shape):
     return Case((rescale(covariance(rng, shape.cov), graded_units(rng, shape.cov[:-1])),))
 
 
+@entropy.regime(adversarial=True)
+def near_zero(rng, shape):
+    """Covariances whose entropy is 0 but for roundings: its terms cancel."""
+    cov = covariance(rng, shape.cov)
+    twice = cov.shape[-1] * (1 + np.log(2 * np.pi)) + np.linalg.slogdet(cov)[1]
+    return Case((cov * np.exp(-twice / cov.shape[-1])[..., None, None],))
+
+
 @entropy.output_terms
 def entropy_sizes(cov):
     """Half of d (1 + log 2 pi) and of the log-determinant, which cancel where the entropy is 0."""
