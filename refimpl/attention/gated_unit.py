@@ -80,17 +80,22 @@ def squared_relu_attention_vjp(
     return dq, scale * weighted_sum(dscores.swapaxes(-1, -2), q), dv, dscores
 
 
+def divisor_factors(divisor, length, width):
+    """The scale of products, and the factor of their squares."""
+    factors = {
+        "length_and_width": (max(width, 1) ** -0.5, 1 / max(length, 1)),
+        "length_squared": (1.0, 1 / max(length, 1) ** 2),
+    }
+    if divisor not in factors:
+        raise ValueError(f"divisor: expected one of {list(factors)}, got {divisor!r}")
+    return factors[divisor]
+
+
 def _rectified(q, k, divisor, mask, bias, causal, offset):
     """max(S, 0), the factor of the products in S, and that of the weights."""
     xp = namespace(q)
     n, m = q.shape[-2], k.shape[-2]
-    factors = {
-        "length_and_width": (max(q.shape[-1], 1) ** -0.5, 1 / max(m, 1)),
-        "length_squared": (1.0, 1 / max(m, 1) ** 2),
-    }
-    if divisor not in factors:
-        raise ValueError(f"divisor: expected one of {list(factors)}, got {divisor!r}")
-    scale, factor = factors[divisor]
+    scale, factor = divisor_factors(divisor, m, q.shape[-1])
     scores = scale * (q @ k.swapaxes(-1, -2))
     scores = scores if bias is None else scores + bias
     keep = band(n, m, causal, None, offset).keep(xp, range(n), range(m))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+from refimpl.attention.gated_unit import divisor_factors
 from refimpl.backend import namespace
 from refimpl.formula import formula
 
@@ -118,13 +119,7 @@ def _within(chunk, divisor, width):
     """The scale of products within a chunk, and the factor of their squares."""
     if chunk < 1:
         raise ValueError(f"chunk: expected a positive number, got {chunk}")
-    factors = {
-        "length_and_width": (max(width, 1) ** -0.5, 1 / chunk),
-        "length_squared": (1.0, 1 / chunk**2),
-    }
-    if divisor not in factors:
-        raise ValueError(f"divisor: expected one of {list(factors)}, got {divisor!r}")
-    return factors[divisor]
+    return divisor_factors(divisor, chunk, width)
 
 
 def _between(before, n, chunk, linear_divisor, causal):
