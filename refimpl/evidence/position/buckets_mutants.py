@@ -159,25 +159,31 @@ def key_minus_query(q, k, **options):
     return -deberta_log_buckets(q, k, **options)
 
 
+def _bucketed(q, k, bucket_size, max_position, *, rounding=np.ceil, clipped=True):
+    """The rule in floats, with some other rounding or without its clip."""
+    r, middle, last = signed(Case((q, k))), bucket_size // 2, max_position - 1
+    r = np.clip(r, -last, last) if clipped else r
+    far = np.log(np.maximum(np.abs(r), middle) / middle) / np.log(last / middle)
+    value = middle + rounding(far * (middle - 1))
+    return like(np.where(np.abs(r) <= middle, r, np.sign(r) * value), q)
+
+
 @deberta.mutant
 def not_clipped(q, k, *, bucket_size=256, max_position=512):
     """Distances beyond max_position go on growing, as in Hugging Face"""
-    r = signed(Case((q, k)))
-    middle = bucket_size // 2
-    far = np.log(np.maximum(np.abs(r), middle) / middle) / np.log((max_position - 1) / middle)
-    value = middle + np.ceil(far * (middle - 1))
-    return like(np.where(np.abs(r) <= middle, r, np.sign(r) * value), q)
+    return _bucketed(q, k, bucket_size, max_position, clipped=False)
 
 
 @deberta.mutant
 def rounded_down(q, k, *, bucket_size=256, max_position=512):
     """The logarithm is rounded down instead of up"""
-    last = max_position - 1
-    r = np.clip(signed(Case((q, k))), -last, last)
-    middle = bucket_size // 2
-    far = np.log(np.maximum(np.abs(r), middle) / middle) / np.log(last / middle)
-    value = middle + np.floor(far * (middle - 1))
-    return like(np.where(np.abs(r) <= middle, r, np.sign(r) * value), q)
+    return _bucketed(q, k, bucket_size, max_position, rounding=np.floor)
+
+
+@deberta.mutant
+def sizes_exchanged(q, k, *, bucket_size=256, max_position=512):
+    """The two sizes are exchanged, as where Hugging Face has fewer queries than keys"""
+    return _bucketed(q, k, max_position, bucket_size, clipped=False)
 
 
 @deberta.mutant

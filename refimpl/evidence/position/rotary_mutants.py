@@ -260,7 +260,7 @@ def gradient_rotates_forward(g, x, positions, **options):
     return unbroadcast(rotary_embedding(g, positions, **options), x.shape), *rest
 
 
-@embedding.mutant(gradient=True)
+@embedding.mutant(gradient=True, source="https://github.com/Dao-AILab/flash-attention/pull/569")
 def gradient_with_the_other_pairing(g, x, positions, *, pairing, **options):
     """The backward pass pairs features in the other way"""
     _, *rest = rotary_embedding.vjp(g, x, positions, pairing=pairing, **options)

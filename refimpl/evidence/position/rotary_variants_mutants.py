@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refimpl.backend import namespace
+from refimpl.backend import namespace, to_host
 from refimpl.evidence.position.rotary_variants import mixture, rerope, xpos
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_variants import rerope_logits, value_rotary_mixture, xpos_embedding
@@ -29,6 +29,13 @@ def roles_swapped(x, positions, **options):
 def centre_of_the_sequence(x, positions, **options):
     """The centre is half the length of the sequence at hand, whatever is given"""
     return xpos_embedding(x, positions, **options | {"centre": float(x.shape[-2] // 2)})
+
+
+@xpos.mutant(source="https://github.com/lucidrains/x-transformers/issues/233")
+def centre_of_the_highest_position(x, positions, **options):
+    """The centre is half the number of positions up to the highest, whatever is given"""
+    highest = float(to_host(positions).max(initial=0.0))
+    return xpos_embedding(x, positions, **options | {"centre": (highest + 1) // 2})
 
 
 @xpos.mutant(source="https://github.com/lucidrains/rotary-embedding-torch/pull/27")

@@ -74,7 +74,7 @@ def ends_always_rounded(frequencies, **options):
     return yarn_frequencies(frequencies, **options | {"truncate": True})
 
 
-@yarn.mutant
+@yarn.mutant(source="https://github.com/keras-team/keras-hub/pull/2981")
 def ends_never_rounded(frequencies, **options):
     """The ends of the ramp are not rounded to whole pairs"""
     return yarn_frequencies(frequencies, **options | {"truncate": False})
@@ -89,7 +89,7 @@ def clipped_to_the_last_pair(frequencies, **options):
     return _with(keep, frequencies, options)
 
 
-@yarn.mutant
+@yarn.mutant(source="https://github.com/pytorch/torchtitan/pull/3787")
 def ends_swapped(frequencies, **options):
     """The ends of the ramp are swapped: fast pairs are interpolated and slow ones stay"""
     return _with(1 - _keep(frequencies, options), frequencies, options)
