@@ -24,11 +24,14 @@ def __getattr__(name: str):
     from refimpl.formula import find
 
     try:
-        return find(name)
+        found = find(name)
     except KeyError as error:
         raise AttributeError(
             f"module 'refimpl' has no attribute {name!r}: {error.args[0]}"
         ) from None
+    # The next access does not come here.
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

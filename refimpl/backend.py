@@ -449,6 +449,14 @@ def take(x: Any, index: Any, axis: int) -> Any:
     return namespace(x, index).take(x, index, axis=axis)
 
 
+def windows(x: Any, size: int) -> Any:
+    """All runs of ``size`` neighbours on the last axis, (..., runs, size): on the CPU a view."""
+    if not _is_cupy(x):
+        return np.lib.stride_tricks.sliding_window_view(x, size, axis=-1)
+    xp = namespace(x)
+    return x[..., xp.arange(x.shape[-1] - size + 1)[:, None] + xp.arange(size)]
+
+
 def take_along_axis(x: Any, index: Any, axis: int) -> Any:
     """As numpy.take_along_axis. IndexError outside 0 ... n - 1, negatives included."""
     index = _checked_index(index, x, x.shape[axis], "take_along_axis")

@@ -412,6 +412,12 @@ def upcast(value: Any) -> Any:
 
 def load() -> dict[str, Formula]:
     """Import every topic file of the library, so that the table is whole, and return the table."""
+    _import_topics()
+    return TABLE
+
+
+@functools.cache
+def _import_topics() -> None:
     package = importlib.import_module("refimpl")
     for topic in pkgutil.iter_modules(package.__path__, "refimpl."):
         if topic.name.rpartition(".")[2] not in TOPICS:
@@ -420,7 +426,6 @@ def load() -> dict[str, Formula]:
             importlib.import_module(topic.name).__path__, topic.name + "."
         ):
             importlib.import_module(file.name)
-    return TABLE
 
 
 def formulas(topic: str | None = None) -> Iterator[Formula]:

@@ -612,3 +612,10 @@ def test_erf_shapes_and_layouts(shape):
     x = random(*shape)
     assert_allclose(B.erf(np.asarray(x)), scipy.special.erf(x), rtol=5e-16)
     assert_allclose(B.erf(np.asarray(x).T), scipy.special.erf(x).T, rtol=5e-16)
+
+
+def test_windows_are_runs_of_neighbours(backend):
+    x = backend.array(np.arange(10.0).reshape(2, 5))
+    found = B.to_host(B.windows(x, 3))
+    assert_array_equal(found[1], [[5, 6, 7], [6, 7, 8], [7, 8, 9]])
+    assert found.shape == (2, 3, 3)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import math
 
-from refimpl.backend import astype, like, namespace
+from refimpl.backend import astype, like, namespace, scalar, windows
 from refimpl.core import gather_rows, scatter_rows
 from refimpl.formula import formula
 
 _T5 = "Raffel et al. 2020 (T5, arXiv:1910.10683), section 2.1; kexue.fm/archives/8130"
 _POSITIONS = {"query_positions": "index", "key_positions": "index"}
 _NO_GRADIENT = "buckets are whole numbers"
+# Pairs beyond which it pays to look whether positions follow on.
+_LARGE = 2**10
 
 
 # --------------------------------------------------------------------------------- T5: the buckets
@@ -216,6 +218,32 @@ def t5_bias_vjp(g, table, query_positions, key_positions, /, *, bidirectional, m
     index = _flat_buckets(table, query_positions, key_positions, bidirectional, max_distance)
     columns = g.reshape(*g.shape[:-2], g.shape[-2] * g.shape[-1])
     return (scatter_rows(columns.swapaxes(-1, -2), index, table.shape[-2]),)
+
+
+@t5_bias.form("toeplitz", beyond=lambda bound: bound.axes["n"] * bound.axes["m"] > _LARGE)
+def t5_bias_toeplitz(table, query_positions, key_positions, /, *, bidirectional, max_distance=128):
+    """One number for every distance, which a whole diagonal repeats, where positions follow on.
+
+    The fast form; other positions take the plain one.
+    """
+    options = {"bidirectional": bidirectional, "max_distance": max_distance}
+    if not (_follow_on(query_positions) and _follow_on(key_positions)):
+        return t5_bias(table, query_positions, key_positions, form="plain", **options)
+    n, m = query_positions.shape[-1], key_positions.shape[-1]
+    xp = namespace(table)
+    first = signed_distances(query_positions[:1], key_positions[:1])[0]
+    distances = first - xp.arange(1 - n, m)
+    diagonals = t5_bias(table, distances, xp.zeros(1, dtype="int64"), form="plain", **options)
+    from_behind = windows(xp.ascontiguousarray(diagonals[..., 0]), m)
+    return xp.ascontiguousarray(from_behind[..., ::-1, :])
+
+
+def _follow_on(positions):
+    """Whether each position is the one before plus 1."""
+    if positions.ndim > 1 or not positions.size:
+        return False
+    steps = positions[1:] - positions[:-1]
+    return bool(scalar((steps == 1).all()))
 
 
 def _flat_buckets(table, query_positions, key_positions, bidirectional, max_distance):

@@ -10,7 +10,7 @@ from refimpl.formula import formula
 
 _SOURCE = "Su et al. 2021 (RoFormer), eq. 15 and 34; kexue.fm/archives/8265"
 _PAIRINGS = ("interleaved", "half")
-# Entries of x beyond which one complex product beats four real ones.
+# Entries of x beyond which short tables and complex products are worth their calls.
 _LARGE = 2**14
 
 
@@ -196,15 +196,14 @@ def rotary_embedding_vjp(
 
 
 def _vjp(theta, g, x, positions, frequencies, *, pairing, attention_factor=1.0, inverse=False):
-    xp = namespace(x)
-    angles = _angles(positions, theta)
     sign = -1.0 if inverse else 1.0
-    cos, sin = attention_factor * xp.cos(angles), sign * attention_factor * xp.sin(angles)
+    turns = attention_factor * _turns(positions, sign * theta)
+    cos, sin = turns.real, turns.imag
     dx = _rotate(g, astype(cos, x.dtype), astype(-sin, x.dtype), pairing)
     dtype = _angle_type(positions, frequencies)
     g, y = astype(g, dtype), _rotate(astype(x, dtype), cos, sin, pairing)
-    g_first, g_second, _ = _pairs(g, angles.shape[-1], pairing)
-    y_first, y_second, _ = _pairs(y, angles.shape[-1], pairing)
+    g_first, g_second, _ = _pairs(g, theta.shape[-1], pairing)
+    y_first, y_second, _ = _pairs(y, theta.shape[-1], pairing)
     torque = sign * (g_second * y_first - g_first * y_second)
     dpositions = (torque * theta[..., None, :]).sum(axis=-1)
     dfrequencies = (torque * astype(positions, dtype)[..., :, None]).sum(axis=-2)
@@ -224,18 +223,22 @@ def rotary_embedding_complex(
     attention_factor=1.0,
     inverse=False,
 ):
-    r"""y_a + i y_b = f e^{i m theta} (x_a + i x_b): each pair is one complex number.
+    r"""y_a + i y_b = f e^{i m theta} (x_a + i x_b), with e^{i m theta} from two short tables.
 
-    The fast form: interleaved pairs already lie in memory as complex numbers. float16 is multiplied
-    in complex64 and rounded once.
+    The fast form: interleaved pairs already lie in memory as complex numbers. float16 is rotated in
+    float32 and rounded once.
     """
     xp = namespace(x)
     theta = _theta(_angle_type(positions, frequencies), x, base, frequencies, rotary_dim)
-    angles = _angles(positions, theta)
-    dtype = xp.result_type(x.dtype, "complex64")
-    sign = -attention_factor if inverse else attention_factor
-    turns = _complex(attention_factor * xp.cos(angles), sign * xp.sin(angles), dtype)
-    return _from_complex(_as_complex(x, theta.shape[-1], pairing, dtype) * turns, x, pairing)
+    turns = attention_factor * _turns(positions, -theta if inverse else theta)
+    wide = xp.result_type(x.dtype, "float32")
+    if pairing != "interleaved":
+        cos, sin = astype(turns.real, wide), astype(turns.imag, wide)
+        return astype(_rotate(astype(x, wide), cos, sin, pairing), x.dtype)
+    r = 2 * theta.shape[-1]
+    turns = astype(turns, xp.result_type(wide, "complex64"))
+    pairs = xp.ascontiguousarray(astype(x[..., :r], wide)).view(turns.dtype)
+    return _with_tail(astype((pairs * turns).view(wide), x.dtype), x[..., r:])
 
 
 @rotary_embedding.form("single_angles")
@@ -324,6 +327,28 @@ def _angles(positions, theta):
     return astype(positions, theta.dtype)[..., :, None] * theta[..., None, :]
 
 
+def _turns(positions, theta):
+    """e^{i m theta}, (..., n, h).
+
+    Sines are dear in float64. Of whole numbers that lie close together m = first + a b + c, and
+    e^{i(first + a b) theta} and e^{i c theta} are two tables of about the root of n rows each.
+    """
+    if positions.dtype.kind in "iu" and positions.size and theta.ndim == 1:
+        first, last = (int(scalar(x)) for x in (positions.min(), positions.max()))
+        rows = math.isqrt(last - first) + 1
+        if 4 * rows < positions.shape[-1] and max(-first, last) < 2**53:
+            xp = namespace(positions)
+            whole, rest = xp.divmod(astype(positions, "int64") - first, rows)
+            coarse = _cis(_angles(first + rows * xp.arange(rows), theta))
+            return coarse[whole] * _cis(_angles(xp.arange(rows), theta))[rest]
+    return _cis(_angles(positions, theta))
+
+
+def _cis(angles):
+    xp = namespace(angles)
+    return xp.cos(angles) + 1j * xp.sin(angles)
+
+
 # --------------------------------------------------------------------------------------- pairs
 
 
@@ -341,43 +366,27 @@ def _pairs(x, h, pairing):
 
 
 def _joined(first, second, tail, pairing):
-    """The inverse of :func:`_pairs`; leading axes of the tail broadcast."""
+    """The inverse of :func:`_pairs`."""
     xp = namespace(first)
-    *lead, h = first.shape
-    tail = xp.broadcast_to(tail, (*lead, tail.shape[-1]))
     if pairing == "half":
-        return xp.concatenate([first, second, tail], axis=-1)
-    rotated = xp.stack([first, second], axis=-1).reshape(*lead, 2 * h)
-    return xp.concatenate([rotated, tail], axis=-1) if tail.shape[-1] else rotated
+        return _with_tail(xp.concatenate([first, second], axis=-1), tail)
+    *lead, h = first.shape
+    return _with_tail(xp.stack([first, second], axis=-1).reshape(*lead, 2 * h), tail)
+
+
+def _with_tail(rotated, tail):
+    """Rotated features and after them those without a pair, whose leading axes broadcast."""
+    if not tail.shape[-1]:
+        return rotated
+    xp = namespace(rotated)
+    tail = xp.broadcast_to(tail, (*rotated.shape[:-1], tail.shape[-1]))
+    return xp.concatenate([rotated, tail], axis=-1)
 
 
 def _rotate(x, cos, sin, pairing):
     """Each pair of x turned by its own cosine and sine."""
     first, second, tail = _pairs(x, cos.shape[-1], pairing)
     return _joined(first * cos - second * sin, first * sin + second * cos, tail, pairing)
-
-
-def _complex(first, second, dtype):
-    """first + i second."""
-    xp = namespace(first)
-    z = astype(xp.stack([first, second], axis=-1), xp.finfo(dtype).dtype)
-    return z.view(dtype)[..., 0]
-
-
-def _as_complex(x, h, pairing, dtype):
-    """Each pair as one complex number, (..., h)."""
-    first, second, _ = _pairs(x, h, pairing)
-    if pairing == "interleaved" and 2 * x.dtype.itemsize == dtype.itemsize:
-        return namespace(x).ascontiguousarray(x[..., : 2 * h]).view(dtype)
-    return _complex(first, second, dtype)
-
-
-def _from_complex(z, x, pairing):
-    """The inverse of :func:`_as_complex`, in x's type, with the features of x without a pair."""
-    h = z.shape[-1]
-    if pairing == "interleaved" and 2 * h == x.shape[-1]:
-        return astype(z.view(z.real.dtype), x.dtype)
-    return _joined(astype(z.real, x.dtype), astype(z.imag, x.dtype), x[..., 2 * h :], pairing)
 
 
 def _entries(bound):

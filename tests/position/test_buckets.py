@@ -183,6 +183,20 @@ def test_gradient_in_half_precision_does_not_swallow_small_terms():
     assert dtable[31, 0] == 4096.0
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int8"])
+def test_diagonals_are_the_plain_form(dtype):
+    """Where positions follow on, of any type and from anywhere; and where they do not."""
+    table = np.random.default_rng(0).standard_normal((2, 32, 3))
+    queries, keys = np.arange(90, 120).astype(dtype), np.arange(70).astype(dtype)
+    for positions in ((queries, keys), (queries[::-1], keys), (queries, keys[::2])):
+        for bidirectional in (True, False):
+            plain, fast = (
+                t5_bias(table, *positions, bidirectional=bidirectional, form=form)
+                for form in ("plain", "toeplitz")
+            )
+            np.testing.assert_array_equal(fast, plain)
+
+
 def test_tables_and_positions_of_a_batch():
     rng = np.random.default_rng(1910)
     tables, queries = rng.standard_normal((2, 32, 3)), np.array([[3, 4], [90, 7]])

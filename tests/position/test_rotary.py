@@ -281,6 +281,24 @@ def test_large_inputs_take_the_complex_form():
 # ------------------------------------------------------------------------------------ gradients
 
 
+@pytest.mark.parametrize(
+    ("dtype", "first"),
+    [
+        *(("int8", -128), ("uint8", 0), ("uint64", 2**40), ("int64", -(2**40))),
+        *(("uint64", 2**63), ("int64", -(2**62))),
+    ],
+)
+def test_short_tables_of_whole_positions_are_the_long_ones(dtype, first):
+    """Of any type and size, to the rounding of an angle; beyond 2^53 there is one way only."""
+    positions = (np.arange(256, dtype="uint64") % 200 + np.uint64(first % 2**64)).astype(dtype)
+    x = np.random.default_rng(0).standard_normal((256, 8))
+    plain, short = (
+        rotary_embedding(x, positions, pairing="half", form=form) for form in ("plain", "complex")
+    )
+    rounding = 8.0 * abs(first) * 2.0**-53 if abs(first) < 2**53 else 0.0
+    np.testing.assert_allclose(short, plain, rtol=0, atol=1e-13 + rounding)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_gradients_of_positions_and_frequencies_are_float64(dtype):
     x = _x(4, 6, dtype=dtype)

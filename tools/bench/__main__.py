@@ -14,7 +14,7 @@ import sys
 
 from refimpl.check import bench
 from refimpl.formula import find
-from tools.bench import HEADING, attention, gaussian
+from tools.bench import HEADING, attention, gaussian, position
 
 PARTS = {
     "attention": attention.softmax,
@@ -23,6 +23,8 @@ PARTS = {
     "nystrom": attention.nystrom,
     "small": gaussian.small,
     "large": gaussian.large,
+    "rotary": position.rotary,
+    "biases": position.biases,
 }
 ROTARY = {"n": 4096, "d": 128}
 IMPORT = "import time, numpy; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
