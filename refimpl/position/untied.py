@@ -57,6 +57,11 @@ def untied_logits(
     -----------
     A sum of embeddings has four terms; here the two of content with position are left out. The
     first row and column are those of the arrays: give all queries and keys, the class token first.
+    The released code has no free numbers: its table of positions has a row more, and the first two
+    give :math:`\vartheta_1 = \tau \langle \tilde q_0, \tilde k_0 \rangle + T_{B/2}` and
+    :math:`\vartheta_2 = \tau \langle \tilde q_1, \tilde k_1 \rangle + T_B`, where T is the table of
+    B buckets, its row B/2, which T5 never uses, and one more row. Both agree that the corner
+    belongs to the first row.
 
     Breaks when
     -----------
@@ -64,7 +69,7 @@ def untied_logits(
 
     References
     ----------
-    Ke et al. 2021 (arXiv:2006.15595); https://kexue.fm/archives/8130.
+    Ke et al. 2021 (arXiv:2006.15595) and its code guolinke/TUPE; https://kexue.fm/archives/8130.
 
     Examples
     --------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from refimpl.position.buckets import t5_bias, t5_buckets
 from refimpl.position.untied import untied_logits
 
 
@@ -37,6 +38,33 @@ def test_first_token():
     assert (found[1:, 0] == 3.0).all()
     expected = (p @ u_q) @ (p @ u_k).T / np.sqrt(8) + 1
     np.testing.assert_allclose(found[1:, 1:], expected[1:, 1:], rtol=1e-14)
+
+
+def test_the_released_code_has_a_row_of_positions_more():
+    """guolinke/TUPE: products of the first two rows with themselves are the two numbers."""
+    n, d, buckets = 6, 4, 8
+    (x, _), (w_q, w_k, u_q, u_k) = _weights(n, d)
+    rng = np.random.default_rng(0)
+    p, table = rng.standard_normal((n + 1, d)), rng.standard_normal((buckets + 1, 1))
+    q, k = x @ w_q, x @ w_k
+    positions = (p @ u_q) @ (p @ u_k).T / np.sqrt(2 * d)
+    moved = positions[1:, 1:].copy()
+    moved[:, 0] = positions[1, 1]
+    moved[0, :] = positions[0, 0]
+    at = np.arange(n)
+    bucket = t5_buckets(at, at, bidirectional=True, buckets=buckets, max_distance=16)
+    assert buckets // 2 not in bucket
+    bucket[:, 0] = buckets
+    bucket[0, :] = buckets // 2
+    released = q @ k.T / np.sqrt(2 * d) + moved + table[bucket, 0]
+    bias = t5_bias(table[:buckets], at, at, bidirectional=True, max_distance=16)[0]
+    found = untied_logits(
+        *(q, k, p[1:] @ u_q, p[1:] @ u_k),
+        bias=bias,
+        from_first=positions[0, 0] + table[buckets // 2, 0],
+        to_first=positions[1, 1] + table[buckets, 0],
+    )
+    np.testing.assert_allclose(found, released, rtol=0, atol=1e-13)
 
 
 def test_gradients_of_the_numbers_count_their_entries():

@@ -171,6 +171,17 @@ def numbers_exchanged(*arrays, from_first=None, to_first=None, **options):
 
 
 @untied.mutant
+def corner_of_the_column(*arrays, from_first=None, to_first=None, **options):
+    """The corner has the number of the first column"""
+    value = untied_logits(*arrays, from_first=from_first, to_first=to_first, **options)
+    if from_first is None:
+        return value
+    xp = namespace(value)
+    row, column = (xp.arange(size)[:, None] == 0 for size in value.shape[-2:])
+    return value + xp.where(row & column[:, 0], (to_first - from_first)[..., None, None], 0)
+
+
+@untied.mutant
 def first_token_has_a_position(*arrays, from_first=None, to_first=None, **options):
     """The first token keeps its position"""
     return untied_logits(*arrays, **options)
