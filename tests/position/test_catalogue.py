@@ -5,13 +5,14 @@ The kill matrix rejects the variants; rows that need a cache or a state are aske
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from refimpl.check import check
 from refimpl.check.candidate import Candidate
 from refimpl.evidence import evidence
-from refimpl.formula import find
+from refimpl.formula import find, formulas
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.scaling import dynamic_ntk_frequencies
@@ -140,3 +141,28 @@ def test_tables_that_a_first_call_left_in_bfloat16_are_seen_in_float32():
     result = check(rotary_embedding, candidate, dtype="float32", options=options, seconds=2.0)
     assert result.verdict == "fail"
     assert any("bfloat16" in e.text for e in result.explanations)
+
+
+POSITIONS = [
+    (formula, argument.name)
+    for formula in formulas("position")
+    for argument in formula.arguments
+    if argument.kind in ("exact", "index")
+]
+
+
+@pytest.mark.parametrize(
+    ("formula", "name"), POSITIONS, ids=[f"{f.name}-{name}" for f, name in POSITIONS]
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_positions_that_lost_their_digits_are_refused(formula, name, dtype):
+    """Of every formula: which 256 tokens have the position 256 cannot be told any more."""
+    record = evidence(formula)
+    axes = dict.fromkeys(formula.axes, 4)
+    case = record.sample(next(iter(record.regimes)), axes)
+    arrays = [
+        x.astype(getattr(ml_dtypes, dtype, dtype)) if a.name == name else x
+        for a, x in zip(formula.arguments, case.arrays, strict=True)
+    ]
+    with pytest.raises(TypeError, match=f"{name}: expected integers.*got {dtype}"):
+        case.with_arrays(*arrays).call(formula)
