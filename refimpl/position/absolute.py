@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import astype, namespace, result_type
-from refimpl.core import gather_rows, require_finite, scatter_rows
+from refimpl.core import gather_rows, scatter_rows
 from refimpl.formula import formula
+from refimpl.position.angles import turns_of
 
 _VASWANI = "Vaswani et al. 2017 (arXiv:1706.03762), section 3.5; kexue.fm/archives/8130, 8231"
 _CHOICES = {
@@ -86,30 +87,30 @@ def sinusoidal_encoding(positions, /, *, dim, order, layout, frequencies, base=1
     array([[0.841471, 0.540302, 0.01    , 0.99995 ]])
     """
     xp = namespace(positions)
-    angles, _, first, second = _angles(positions, dim, base, order, layout, frequencies)
-    out = xp.zeros((*positions.shape, dim), dtype=angles.dtype)
-    sine_first = order == "sin_first"
-    short = angles[..., : dim // 2]
-    out[..., first] = xp.sin(angles) if sine_first else xp.cos(angles)
-    out[..., second] = xp.cos(short) if sine_first else xp.sin(short)
+    theta, first, second = _columns(positions, dim, base, order, layout, frequencies)
+    turns = turns_of(positions, theta)
+    sines, cosines = turns.imag, turns.real
+    out = xp.zeros((*positions.shape, dim), dtype=sines.dtype)
+    out[..., first], others = (sines, cosines) if order == "sin_first" else (cosines, sines)
+    out[..., second] = others[..., : dim // 2]
     return out
 
 
 @sinusoidal_encoding.defvjp
 def sinusoidal_encoding_vjp(g, positions, /, *, dim, order, layout, frequencies, base=10000.0):
     """dk = sum of theta (g_sin cos - g_cos sin)."""
-    xp = namespace(positions)
-    angles, theta, first, second = _angles(positions, dim, base, order, layout, frequencies)
+    theta, first, second = _columns(positions, dim, base, order, layout, frequencies)
+    turns = turns_of(positions, theta)
     sine, cosine = (first, second) if order == "sin_first" else (second, first)
     of_sine, of_cosine = g[..., sine], g[..., cosine]
     # For odd dim one of them has a column less.
     a, b = of_sine.shape[-1], of_cosine.shape[-1]
-    up = (theta[:a] * of_sine * xp.cos(angles[..., :a])).sum(axis=-1)
-    return (up - (theta[:b] * of_cosine * xp.sin(angles[..., :b])).sum(axis=-1),)
+    up = (theta[:a] * of_sine * turns.real[..., :a]).sum(axis=-1)
+    return (up - (theta[:b] * of_cosine * turns.imag[..., :b]).sum(axis=-1),)
 
 
-def _angles(positions, dim, base, order, layout, frequencies):
-    """Angles (..., n, h), frequencies (h), and the columns of what is first and second."""
+def _columns(positions, dim, base, order, layout, frequencies):
+    """Frequencies (h), and the columns of what is first and second."""
     for name, value in (("order", order), ("layout", layout), ("frequencies", frequencies)):
         if value not in _CHOICES[name]:
             raise ValueError(f"{name}: expected one of {list(_CHOICES[name])}, got {value!r}")
@@ -118,7 +119,6 @@ def _angles(positions, dim, base, order, layout, frequencies):
         raise ValueError(f"dim: expected an integer from {least} on, got {dim!r}")
     if not 0 < base < math.inf:
         raise ValueError(f"base: expected a positive finite number, got {base!r}")
-    require_finite("positions", positions)
     xp, dtype = namespace(positions), result_type(positions)
     pairs = dim // 2
     h = pairs if frequencies == "t2t" else dim - pairs
@@ -128,7 +128,7 @@ def _angles(positions, dim, base, order, layout, frequencies):
         columns = slice(0, h), slice(h, h + pairs)
     else:
         columns = slice(0, 2 * h - 1, 2), slice(1, 2 * pairs, 2)
-    return astype(positions, dtype)[..., None] * theta, theta, *columns
+    return theta, *columns
 
 
 # ----------------------------------------------------------------------------------------- tables

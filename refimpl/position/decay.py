@@ -8,6 +8,7 @@ from typing import Any
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.position.angles import angles_of, from_angles, turn
 
 _EULER = 0.57721566490153286060651209008240243
 # Up to here the power series keeps its digits; beyond, so many steps of the continued fraction
@@ -71,13 +72,15 @@ def sinusoid_inner_product(distances: Any, frequencies: Any, /) -> Any:
     >>> refimpl.sinusoid_inner_product([0, 1, 64], theta).round(6)
     array([64.      , 62.093684, 30.520059])
     """
-    return namespace(distances).cos(angles_of(distances, frequencies)).sum(axis=-1)
+    return namespace(distances).cos(angles_of(distances, frequencies, "distances")).sum(axis=-1)
 
 
 @sinusoid_inner_product.defvjp
 def sinusoid_inner_product_vjp(g, distances, frequencies, /):
     """dx = -g sum theta_i sin(x theta_i); dtheta_i = -sum g x sin(x theta_i)."""
-    slopes = -g[..., None] * namespace(distances).sin(angles_of(distances, frequencies))
+    slopes = -g[..., None] * namespace(distances).sin(
+        angles_of(distances, frequencies, "distances")
+    )
     return from_angles(slopes, distances, frequencies)
 
 
@@ -155,28 +158,8 @@ def _partial_sums(distances, frequencies):
     """e^{i x theta_i}, and S_1 to S_h."""
     if frequencies.shape[-1] == 0:
         raise ValueError("frequencies: expected at least one, got none")
-    turns = _turn(angles_of(distances, frequencies))
+    turns = turn(angles_of(distances, frequencies, "distances"))
     return turns, namespace(turns).cumsum(turns, axis=-1)
-
-
-def angles_of(distances, frequencies):
-    """x theta_i, (..., n, h), in float64 or longdouble."""
-    dtype = result_type(distances, frequencies)
-    require_finite("distances", distances)
-    return astype(distances, dtype)[..., None] * astype(frequencies, dtype)[..., None, :]
-
-
-def from_angles(slopes, distances, frequencies):
-    """Gradients in distances and frequencies from those in the angles."""
-    dtype = slopes.dtype
-    x, theta = astype(distances, dtype), astype(frequencies, dtype)
-    return (slopes * theta[..., None, :]).sum(axis=-1), (slopes * x[..., None]).sum(axis=-2)
-
-
-def _turn(angles):
-    """e^{i angle}."""
-    xp = namespace(angles)
-    return xp.cos(angles) + 1j * xp.sin(angles)
 
 
 # ------------------------------------------------------------------------------------- integrals
@@ -287,7 +270,7 @@ def _exponential_mean(x, b):
     y = x / b
     series_x, series_y = (_series(xp.minimum(v, _NEAR), _entire_term) for v in (x, y))
     # Si - pi/2 instead of Si: it vanishes far out, and so leaves the difference its digits.
-    far_x, far_y = (-_turn(v) * _fraction(xp.maximum(v, _NEAR), 0.0) for v in (x, y))
+    far_x, far_y = (-turn(v) * _fraction(xp.maximum(v, _NEAR), 0.0) for v in (x, y))
     near_y = _EULER + xp.log(xp.where(y > 0, y, 1)) + series_y - 0.5j * math.pi
     both_near = 1 + (series_x - series_y) / math.log(b)
     beyond = (far_x - xp.where(y > _NEAR, far_y, near_y)) / math.log(b)
@@ -299,7 +282,7 @@ def _exponential_slope(x, b):
     xp = namespace(x)
     half = x * (1 - 1 / b) / 2
     ratio = xp.where(x > 0, xp.sin(half) / xp.where(x > 0, x, 1), (1 - 1 / b) / 2)
-    return 2j * _turn(x * (1 + 1 / b) / 2) * ratio / math.log(b)
+    return 2j * turn(x * (1 + 1 / b) / 2) * ratio / math.log(b)
 
 
 def _power_mean(x, alpha):
@@ -307,7 +290,7 @@ def _power_mean(x, alpha):
     xp, a = namespace(x), 1 / alpha
     far = xp.maximum(x, _NEAR)
     whole = math.gamma(1 + a) * complex(math.cos(math.pi * a / 2), math.sin(math.pi * a / 2))
-    beyond = whole * far**-a - a * _turn(far) * _fraction(far, a)
+    beyond = whole * far**-a - a * turn(far) * _fraction(far, a)
     near = 1 + _series(xp.minimum(x, _NEAR), lambda k: a / (k + a))
     return xp.where(x > _NEAR, beyond, near)
 
@@ -316,7 +299,7 @@ def _power_slope(x, alpha):
     """a (e^{ix} - G)/x; near 0 the series of that."""
     xp, a = namespace(x), 1 / alpha
     far = xp.maximum(x, _NEAR)
-    beyond = a * (_turn(far) - _power_mean(far, alpha)) / far
+    beyond = a * (turn(far) - _power_mean(far, alpha)) / far
     near_x = xp.minimum(x, _NEAR)
     near = 1j * (a / (1 + a) + _series(near_x, lambda k: a / (k + 1 + a)))
     return xp.where(x > _NEAR, beyond, near)

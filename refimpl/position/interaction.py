@@ -6,7 +6,7 @@ from typing import Any
 
 from refimpl.backend import astype, namespace
 from refimpl.formula import formula
-from refimpl.position.decay import angles_of, from_angles
+from refimpl.position.angles import angles_of, from_angles
 
 
 @formula(

@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from refimpl.backend import astype, namespace, result_type, scalar
+from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.position.angles import angles_of, from_angles, turn, turns_of
 
 _SOURCE = "Su et al. 2021 (RoFormer), eq. 15 and 34; kexue.fm/archives/8265"
 _PAIRINGS = ("interleaved", "half")
@@ -179,7 +181,7 @@ def rotary_embedding(
     """
     xp = namespace(x)
     theta = _theta(_angle_type(positions, frequencies), x, base, frequencies, rotary_dim)
-    angles = _angles(positions, theta)
+    angles = angles_of(positions, theta)
     cos = astype(attention_factor * xp.cos(angles), x.dtype)
     sin = astype(attention_factor * xp.sin(angles), x.dtype)
     return _rotate(x, cos, -sin if inverse else sin, pairing)
@@ -192,21 +194,21 @@ def rotary_embedding_vjp(
     r"""dx = f R_{-m} g. With t_i = <g_i, J y_i>, J(a, b) = (-b, a): dm = sum_i theta_i t_i,
     dtheta_i = sum m t_i; both float64, whatever x is."""
     theta = _theta(_angle_type(positions, frequencies), x, base, frequencies, rotary_dim)
-    return _vjp(theta, g, x, positions, frequencies, **options)
+    return _vjp(turns_of(positions, theta), theta, g, x, positions, frequencies, **options)
 
 
-def _vjp(theta, g, x, positions, frequencies, *, pairing, attention_factor=1.0, inverse=False):
+def _vjp(
+    turns, theta, g, x, positions, frequencies, *, pairing, attention_factor=1.0, inverse=False
+):
     sign = -1.0 if inverse else 1.0
-    turns = attention_factor * _turns(positions, sign * theta)
-    cos, sin = turns.real, turns.imag
+    cos, sin = attention_factor * turns.real, sign * attention_factor * turns.imag
     dx = _rotate(g, astype(cos, x.dtype), astype(-sin, x.dtype), pairing)
     dtype = _angle_type(positions, frequencies)
     g, y = astype(g, dtype), _rotate(astype(x, dtype), cos, sin, pairing)
     g_first, g_second, _ = _pairs(g, theta.shape[-1], pairing)
     y_first, y_second, _ = _pairs(y, theta.shape[-1], pairing)
     torque = sign * (g_second * y_first - g_first * y_second)
-    dpositions = (torque * theta[..., None, :]).sum(axis=-1)
-    dfrequencies = (torque * astype(positions, dtype)[..., :, None]).sum(axis=-2)
+    dpositions, dfrequencies = from_angles(torque, positions, theta)
     return dx, dpositions, None if frequencies is None else dfrequencies
 
 
@@ -230,7 +232,7 @@ def rotary_embedding_complex(
     """
     xp = namespace(x)
     theta = _theta(_angle_type(positions, frequencies), x, base, frequencies, rotary_dim)
-    turns = attention_factor * _turns(positions, -theta if inverse else theta)
+    turns = attention_factor * turns_of(positions, -theta if inverse else theta)
     wide = xp.result_type(x.dtype, "float32")
     if pairing != "interleaved":
         cos, sin = astype(turns.real, wide), astype(turns.imag, wide)
@@ -260,10 +262,9 @@ def rotary_embedding_single_angles(
     frequencies by way of the logarithm. The errors of this form, a few m 2^-24 (m 2^-53 for float64
     x), are the baseline that lets an honest implementation of that kind pass.
     """
-    xp = namespace(x)
-    angles = _angles(positions, _single_theta(x, base, frequencies, rotary_dim))
-    cos = astype(attention_factor * xp.cos(angles), x.dtype)
-    sin = astype(attention_factor * xp.sin(angles), x.dtype)
+    turns = turn(_single_angles(x, positions, base, frequencies, rotary_dim)[0])
+    cos = astype(attention_factor * turns.real, x.dtype)
+    sin = astype(attention_factor * turns.imag, x.dtype)
     return _rotate(x, cos, -sin if inverse else sin, pairing)
 
 
@@ -272,8 +273,8 @@ def rotary_embedding_single_angles_vjp(
     g, x, positions, /, *, base=10000.0, frequencies=None, rotary_dim=None, **options
 ):
     """The gradient at these angles: it has their errors."""
-    theta = _single_theta(x, base, frequencies, rotary_dim)
-    return _vjp(theta, g, x, positions, frequencies, **options)
+    angles, theta = _single_angles(x, positions, base, frequencies, rotary_dim)
+    return _vjp(turn(angles), theta, g, x, positions, frequencies, **options)
 
 
 # -------------------------------------------------------------------------------------- angles
@@ -284,10 +285,12 @@ def _angle_type(positions, frequencies):
     return result_type(positions, frequencies)
 
 
-def _single_theta(x, base, frequencies, rotary_dim):
-    """Frequencies in x's type, at least float32."""
+def _single_angles(x, positions, base, frequencies, rotary_dim):
+    """Angles and frequencies in x's type, at least float32."""
+    require_finite("positions", positions)
     dtype = namespace(x).result_type(x.dtype, "float32")
-    return _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=True)
+    theta = _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=True)
+    return astype(positions, dtype)[..., None] * theta[..., None, :], theta
 
 
 def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
@@ -317,36 +320,6 @@ def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
     if by_logarithm:
         return xp.exp(-math.log(base) * exponents)
     return float(base) ** -exponents
-
-
-def _angles(positions, theta):
-    """m theta_i, (..., n, h), in the type of the frequencies."""
-    xp = namespace(positions)
-    if positions.dtype.kind == "f" and not scalar(xp.isfinite(positions).all()):
-        raise ValueError("rotary_embedding: positions: expected finite numbers, got NaN or inf")
-    return astype(positions, theta.dtype)[..., :, None] * theta[..., None, :]
-
-
-def _turns(positions, theta):
-    """e^{i m theta}, (..., n, h).
-
-    Sines are dear in float64. Of whole numbers that lie close together m = first + a b + c, and
-    e^{i(first + a b) theta} and e^{i c theta} are two tables of about the root of n rows each.
-    """
-    if positions.dtype.kind in "iu" and positions.size and theta.ndim == 1:
-        first, last = (int(scalar(x)) for x in (positions.min(), positions.max()))
-        rows = math.isqrt(last - first) + 1
-        if 4 * rows < positions.shape[-1] and max(-first, last) < 2**53:
-            xp = namespace(positions)
-            whole, rest = xp.divmod(astype(positions, "int64") - first, rows)
-            coarse = _cis(_angles(first + rows * xp.arange(rows), theta))
-            return coarse[whole] * _cis(_angles(xp.arange(rows), theta))[rest]
-    return _cis(_angles(positions, theta))
-
-
-def _cis(angles):
-    xp = namespace(angles)
-    return xp.cos(angles) + 1j * xp.sin(angles)
 
 
 # --------------------------------------------------------------------------------------- pairs
