@@ -103,7 +103,7 @@ def _sources(x, kernel, padding):
         raise ValueError(f"padding: expected one of {list(_PADDINGS)}, got {padding!r}")
     xp = namespace(x)
     k = xp.arange(-(width // 2), n + width // 2) if n else xp.arange(0)
-    is_seen = (k >= 0) & (k < n) if padding == "zeros" else k == k
+    is_seen = (k >= 0) & (k < n) | (padding != "zeros")
     if padding == "circular":
         return k % max(n, 1), is_seen
     if padding == "reflect":
