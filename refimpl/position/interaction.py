@@ -1,4 +1,4 @@
-"""Interactions of two positions: what a Hessian between sinusoidal encodings says of distance."""
+"""Interactions of positions: of two sinusoids, and in any function expanded to second order."""
 
 from __future__ import annotations
 
@@ -131,3 +131,107 @@ def _of_sinusoids(dp, p, positions, frequencies, order):
     cos, sin = (0, 1) if order == "cos_first" else (1, 0)
     slopes = dp[..., sin::2] * p[..., cos::2] - dp[..., cos::2] * p[..., sin::2]
     return from_angles(slopes, positions, frequencies)
+
+
+# -------------------------------------------------------------------------------------- expansion
+
+
+@formula("(),(n,d),(n,n,d,d),(n,d)->(),(n),(n,n)", source="kexue.fm/archives/8231")
+def position_expansion(value, gradients, hessian, encodings, /):
+    r"""A function of tokens expanded to the second order in the encodings added to them.
+
+    Formula
+    -------
+    .. math:: f(x_1 + p_1, \dots, x_n + p_n) \approx
+        f + \sum_m \alpha_m + \tfrac12 \sum_{m \ne n} \iota_{mn}
+
+    .. math:: \alpha_m = p_m^T \frac{\partial f}{\partial x_m}
+        + \tfrac12\, p_m^T \frac{\partial^2 f}{\partial x_m^2}\, p_m, \qquad
+        \iota_{mn} = p_m^T \frac{\partial^2 f}{\partial x_m \partial x_n}\, p_n \ (m \ne n)
+
+    Parameters
+    ----------
+    value : () or (...,) f at the tokens without encodings.
+    gradients : (..., n, d) its gradient in each token.
+    hessian : (..., n, n, d, d): at [m, n] the block with rows of token m and columns of token n,
+        so that [n, m] is its transpose.
+    encodings : (..., n, d) p.
+
+    Returns
+    -------
+    expanded : () or (...,) the right side.
+    absolute : (..., n) :math:`\alpha`, each of a single position.
+    interactions : (..., n, n) :math:`\iota`, where two positions meet; zeros on the diagonal.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit.
+
+    Conventions
+    -----------
+    The essay writes two tokens out, where the interaction stands once and without the half; here
+    each pair stands twice. Of a Hessian that is not symmetric ``expanded`` sees the symmetric part.
+    Attention logits :math:`x_m W_q W_k^T x_n^T` have the block :math:`W_q W_k^T`; with sinusoids
+    their interaction is :func:`position_interaction`.
+
+    Breaks when
+    -----------
+    The rest is of the third order in p: encodings must be small, and the essay finds those of BERT
+    smaller than its words but not by much. A network without mask or encodings is symmetric in its
+    tokens; absolute terms alone give each its position, and only interactions can tell distances.
+    There are none where f is a sum over tokens; where it sees the sum of the tokens alone,
+    encodings do not break its symmetry. Memory is that of the Hessian, (n d)^2.
+
+    References
+    ----------
+    https://kexue.fm/archives/8231.
+
+    Examples
+    --------
+    >>> import refimpl
+    >>> product = 6.0, [[3.0], [2.0]], [[[[0.0]], [[1.0]]], [[[1.0]], [[0.0]]]]
+    >>> expanded, absolute, _ = refimpl.position_expansion(*product, [[1.0], [2.0]])
+    >>> float(expanded), absolute  # (2 + 1) (3 + 2)
+    (15.0, array([3., 4.]))
+    """
+    xp = namespace(hessian)
+    meetings = _meetings(hessian, encodings)
+    own = xp.diagonal(meetings, axis1=-2, axis2=-1)
+    absolute = (encodings * gradients).sum(axis=-1) + own / 2
+    interactions = xp.where(_same_token(hessian), 0, meetings)
+    expanded = value + absolute.sum(axis=-1) + interactions.sum(axis=(-2, -1)) / 2
+    return expanded, absolute, interactions
+
+
+@position_expansion.defvjp
+def position_expansion_vjp(g, value, gradients, hessian, encodings, /):
+    """Every term is in the expansion too; a block passes g through p_n to p_m, and back by its
+    transpose."""
+    xp = namespace(hessian)
+    dexpanded, dabsolute, dinteractions = g
+    dabsolute = dabsolute + dexpanded[..., None]
+    dmeetings = xp.where(
+        _same_token(hessian),
+        dabsolute[..., :, None] / 2,
+        dinteractions + dexpanded[..., None, None] / 2,
+    )
+    weighted = dmeetings[..., None, None] * hessian
+    columns, rows = encodings[..., None, :, :, None], encodings[..., :, None, :, None]
+    dencodings = (
+        dabsolute[..., None] * gradients
+        + (weighted @ columns).sum(axis=-3)[..., 0]
+        + (weighted.swapaxes(-1, -2) @ rows).sum(axis=-4)[..., 0]
+    )
+    dhessian = dmeetings[..., None, None] * rows * columns.swapaxes(-1, -2)
+    return dexpanded, dabsolute[..., None] * encodings, dhessian, dencodings
+
+
+def _meetings(hessian, encodings):
+    """p_m^T H_mn p_n, (..., n, n), for m = n as well."""
+    rows, columns = encodings[..., :, None, None, :], encodings[..., None, :, :, None]
+    return (rows @ hessian @ columns)[..., 0, 0]
+
+
+def _same_token(hessian):
+    return namespace(hessian).eye(hessian.shape[-3], dtype=bool)

@@ -39,9 +39,10 @@ def recurrent_encoding(matrix, offset, start, /, *, length, activation="identity
 
     Conventions
     -----------
-    FLOATER solves dp/dt = h(p, t): for a linear h it is this recurrence with A the exponential of
-    the step times the matrix of h. A rotation by :math:`\theta_i` in every pair of features, with
-    start (0, 1, 0, 1, ...), gives the sinusoids of :func:`sinusoidal_encoding`.
+    FLOATER solves dp/dt = h(p, t), which is :func:`flow_encoding`: for a linear h it is this
+    recurrence with A the exponential of the interval times the matrix of h. A rotation by
+    :math:`\theta_i` in every pair of features, with start (0, 1, 0, 1, ...), gives the sinusoids
+    of :func:`sinusoidal_encoding`.
 
     Breaks when
     -----------

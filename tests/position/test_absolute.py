@@ -110,6 +110,18 @@ def test_a_linear_differential_equation_has_it_as_its_solution():
     np.testing.assert_allclose(found.y.T, encoded, rtol=0, atol=1e-8)
 
 
+def test_encodings_beside_the_features_are_encodings_added_behind_a_matrix():
+    """[x ; p] [W_x ; W_p] = x W_x + p W_p: with W_p the identity it is the addition itself."""
+    rng = np.random.default_rng(8130)
+    x, p = rng.standard_normal((9, 6)), sinusoidal_encoding(np.arange(9), dim=8, **PAPER)
+    w_x, w_p = rng.standard_normal((6, 8)), rng.standard_normal((8, 8))
+    joined = np.concatenate([x, p], axis=-1)
+    stacked = np.concatenate([w_x, w_p], axis=0)
+    np.testing.assert_allclose(joined @ stacked, x @ w_x + p @ w_p, rtol=0, atol=1e-13)
+    plain = np.concatenate([w_x, np.eye(8)], axis=0)
+    np.testing.assert_allclose(joined @ plain, x @ w_x + p, rtol=0, atol=1e-13)
+
+
 def test_all_positions_to_8191_are_distinct():
     assert len(np.unique(sinusoidal_encoding(np.arange(8192), dim=64, **PAPER), axis=0)) == 8192
 

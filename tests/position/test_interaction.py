@@ -2,58 +2,141 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
-from refimpl.position.interaction import position_interaction
+from refimpl.position.interaction import position_expansion, position_interaction
 from refimpl.position.rotary import rotary_frequencies
-
-
-def _logits(x, w):
-    """A bilinear function of two tokens, as attention logits are."""
-    return x[0] @ w @ x[1]
 
 
 def _sinusoid(m, theta):
     return np.stack([np.cos(m * theta), np.sin(m * theta)], axis=-1).ravel()
 
 
-def test_second_order_expansion_is_exact_for_bilinear_functions():
-    """f(x + p) is f, the two absolute terms and the interaction, with H = W_q W_k^T."""
+def _blocks(meeting, own_m, own_n):
+    """The Hessian of two tokens."""
+    return np.array([[own_m, meeting], [meeting.T, own_n]])
+
+
+# -------------------------------------------------------------------------------------- expansion
+
+
+def test_expansion_is_exact_for_attention_logits():
+    """x_m W_q W_k^T x_n^T: H is W_q W_k^T, and with sinusoids the interaction is that of both."""
     rng = np.random.default_rng(8231)
     theta = rotary_frequencies(10000.0, dim=8)
     w_q, w_k = rng.standard_normal((2, 8, 8))
     w = w_q @ w_k.T
     x = rng.standard_normal((2, 8))
+    hessian = _blocks(w, 0 * w, 0 * w)
     for m, n in ((0, 1), (5, 3), (100, 4000)):
-        p, q = _sinusoid(m, theta), _sinusoid(n, theta)
+        p = np.stack([_sinusoid(m, theta), _sinusoid(n, theta)])
+        expanded, _, interactions = position_expansion(
+            x[0] @ w @ x[1], [w @ x[1], w.T @ x[0]], hessian, p
+        )
+        moved = x + p
+        assert moved[0] @ w @ moved[1] == pytest.approx(float(expanded), rel=1e-12)
         meeting = position_interaction([m], [n], w, theta, order="cos_first")[0, 0]
-        expanded = _logits(x, w) + p @ (w @ x[1]) + q @ (w.T @ x[0]) + meeting
-        assert _logits(x + np.stack([p, q]), w) == pytest.approx(expanded, rel=1e-12)
+        np.testing.assert_allclose(interactions, [[0, meeting], [meeting, 0]], rtol=1e-12)
 
 
-def test_second_order_expansion_leaves_the_third_order():
-    """Of log cosh of the logits, at encodings eps p: an eighth for half of eps."""
-    rng = np.random.default_rng(8231)
-    theta = rotary_frequencies(10000.0, dim=4)
-    w = rng.standard_normal((4, 4)) / 4
-    x = rng.standard_normal((2, 4)) / 2
-    s = _logits(x, w)
+def _log_cosh_of_pairs(x, w):
+    """log cosh of the sum of x_m^T W x_n over m != n, W symmetric: value, gradients, Hessian."""
+    others = x.sum(axis=0) - x
+    s = (x @ w * others).sum()
     slope, curve = math.tanh(s), 1 / math.cosh(s) ** 2
-    at_m, at_n = w @ x[1], w.T @ x[0]
-    hessian = slope * w + curve * np.outer(at_m, at_n)
-    p, q = _sinusoid(3, theta), _sinusoid(7, theta)
-    meeting = position_interaction([3], [7], hessian, theta, order="cos_first")[0, 0]
+    inner = 2 * others @ w
+    hessian = curve * inner[:, None, :, None] * inner[None, :, None, :]
+    hessian += 2 * slope * (1 - np.eye(len(x)))[..., None, None] * w
+    return math.log(math.cosh(s)), slope * inner, hessian
+
+
+def _pairwise_kernels(x, w):
+    """The sum of exp(-|x_m - x_n|^2/2) over pairs: value, gradients, Hessian. W has no part."""
+    n, d = x.shape
+    gradients, hessian, value = np.zeros((n, d)), np.zeros((n, n, d, d)), 0.0
+    for m, k in itertools.permutations(range(n), 2):
+        apart = x[m] - x[k]
+        kernel = math.exp(-apart @ apart / 2)
+        value += kernel / 2
+        gradients[m] -= kernel * apart
+        curve = kernel * (np.outer(apart, apart) - np.eye(d))
+        hessian[m, m] += curve
+        hessian[m, k] -= curve
+    return value, gradients, hessian
+
+
+@pytest.mark.parametrize("function", [_log_cosh_of_pairs, _pairwise_kernels])
+def test_expansion_of_symmetric_functions_leaves_the_third_order(function):
+    """At encodings eps p: an eighth for half of eps; and without them tokens may be exchanged."""
+    rng = np.random.default_rng(8231)
+    w = rng.standard_normal((4, 4)) / 8
+    w = w + w.T
+    x = rng.standard_normal((3, 4)) / 2
+    p = np.stack([_sinusoid(m, rotary_frequencies(10000.0, dim=4)) for m in (0, 3, 7)])
+    assert function(x, w)[0] == pytest.approx(function(x[[1, 2, 0]], w)[0], rel=1e-13)
+    assert abs(function(x + p, w)[0] - function(x[[1, 2, 0]] + p, w)[0]) > 1e-3
 
     def remainder(eps):
-        moved = math.log(math.cosh(_logits(x + eps * np.stack([p, q]), w)))
-        first = slope * (p @ at_m + q @ at_n)
-        own = curve * ((p @ at_m) ** 2 + (q @ at_n) ** 2) / 2
-        return moved - math.log(math.cosh(s)) - eps * first - eps**2 * (own + meeting)
+        expanded, _, _ = position_expansion(*function(x, w), eps * p)
+        return function(x + eps * p, w)[0] - float(expanded)
 
     assert remainder(1e-3) / remainder(5e-4) == pytest.approx(8.0, rel=1e-2)
+
+
+def test_functions_of_the_sum_of_tokens_stay_symmetric():
+    """Distinct encodings do not break every symmetry: here they add up to one."""
+    rng = np.random.default_rng(0)
+    x, p, w = rng.standard_normal((3, 4)), rng.standard_normal((3, 4)), rng.standard_normal((4, 4))
+    hessian = np.broadcast_to(w + w.T, (3, 3, 4, 4))
+    expanded, _, _ = position_expansion(0.0, np.tile((w + w.T) @ x.sum(axis=0), (3, 1)), hessian, p)
+    other, _, _ = position_expansion(
+        0.0, np.tile((w + w.T) @ x.sum(axis=0), (3, 1)), hessian, p[[2, 0, 1]]
+    )
+    assert float(other) == pytest.approx(float(expanded), rel=1e-12)
+
+
+def test_sums_over_tokens_have_absolute_terms_only():
+    """f = sum of exp(a . x_m): each token has its term, and no two meet at any distance."""
+    rng = np.random.default_rng(0)
+    a, x, p = rng.standard_normal(3), rng.standard_normal((4, 3)), rng.standard_normal((4, 3)) / 99
+    each = np.exp(x @ a)
+    hessian = np.zeros((4, 4, 3, 3))
+    for m in range(4):
+        hessian[m, m] = each[m] * np.outer(a, a)
+    gradients = each[:, None] * a
+    expanded, absolute, interactions = position_expansion(each.sum(), gradients, hessian, p)
+    assert not interactions.any()
+    assert float(expanded) == pytest.approx(np.exp((x + p) @ a).sum(), rel=1e-5)
+    # Exchanging two encodings exchanges their terms alone.
+    swapped = position_expansion(each.sum(), gradients, hessian, p[[1, 0, 2, 3]])[1]
+    np.testing.assert_array_equal(swapped[2:], absolute[2:])
+    assert np.abs(swapped[:2] - absolute[:2]).min() > 0
+
+
+def test_nan_stays_with_the_tokens_that_meet_it():
+    p = np.ones((3, 2))
+    p[1, 0] = np.nan
+    hessian, gradients = np.ones((3, 3, 2, 2)), np.zeros((3, 2))
+    expanded, absolute, interactions = position_expansion(0.0, gradients, hessian, p)
+    assert np.isnan(expanded)
+    np.testing.assert_array_equal(np.isnan(absolute), [False, True, False])
+    is_nan = [[False, True, False], [True, False, True], [False, True, False]]
+    np.testing.assert_array_equal(np.isnan(interactions), is_nan)
+
+
+def test_wrong_expansions():
+    arrays = np.zeros(()), np.zeros((2, 3)), np.zeros((2, 2, 3, 3)), np.zeros((2, 3))
+    with pytest.raises(ValueError, match="hessian axis 'n': expected 2 .* got 4"):
+        position_expansion(*arrays[:2], np.zeros((4, 2, 3, 3)), arrays[3])
+    with pytest.raises(ValueError, match="encodings axis 'd': expected 3 .* got 5"):
+        position_expansion(*arrays[:3], np.zeros((2, 5)))
+
+
+# ------------------------------------------------------------------------------------ interaction
 
 
 def test_only_commuting_hessians_are_relative():

@@ -1,13 +1,13 @@
-"""Evidence for interactions of two positions: inputs, laws and closed forms."""
+"""Evidence for interactions of positions: inputs, laws and closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import like, to_host
+from refimpl.backend import astype, like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
 from refimpl.evidence.position.decay import wide
-from refimpl.position.interaction import position_interaction
+from refimpl.position.interaction import position_expansion, position_interaction
 
 # d comes before h in the signature, and is twice as much: both are fixed.
 interaction = Evidence(
@@ -128,3 +128,160 @@ def one_pair_by_quarters(rng, shape):
     quarter = np.array([np.pi / 2])
     case = Case((np.arange(2), np.arange(2), hessian, quarter), {"order": "cos_first"})
     return case, hessian
+
+
+# -------------------------------------------------------------------------------------- expansion
+
+
+expansion = Evidence(
+    position_expansion,
+    sizes={"n": Sizes(1, 1, 6), "d": Sizes(1, 1, 5)},
+    empty=("n",),
+)
+
+
+def _expanded(rng, shape, hessian, encodings):
+    value, gradients = rng.standard_normal(shape.value), rng.standard_normal(shape.gradients)
+    return Case((value, gradients, hessian, encodings))
+
+
+def _flat(blocks):
+    """Blocks (..., n, n, d, d) as a matrix (..., n d, n d)."""
+    n, d = blocks.shape[-3], blocks.shape[-1]
+    return blocks.swapaxes(-3, -2).reshape(*blocks.shape[:-4], n * d, n * d)
+
+
+@expansion.regime
+def any_function(rng, shape):
+    """A symmetric Hessian of normal numbers"""
+    blocks = rng.standard_normal(shape.hessian)
+    mirrored = blocks.swapaxes(-4, -3).swapaxes(-2, -1)
+    return _expanded(rng, shape, (blocks + mirrored) / 2, rng.standard_normal(shape.encodings))
+
+
+@expansion.regime
+def pairwise_products(rng, shape):
+    """Tokens meet through a matrix W, and not themselves, as in attention logits"""
+    *_, n, d = shape.encodings
+    w = np.broadcast_to(rng.standard_normal((d, d)), shape.hessian)
+    earlier = np.tri(n, k=-1)[..., None, None]
+    hessian = w * earlier.swapaxes(0, 1) + w.swapaxes(-1, -2) * earlier
+    return _expanded(rng, shape, hessian, rng.standard_normal(shape.encodings))
+
+
+@expansion.regime(adversarial=True)
+def unequal_encodings(rng, shape):
+    """Encodings of very different size, and a Hessian that is not symmetric"""
+    sizes = 2.0 ** rng.integers(-3, 4, (*shape.encodings[:-1], 1))
+    encodings = sizes * rng.standard_normal(shape.encodings)
+    return _expanded(rng, shape, rng.standard_normal(shape.hessian), encodings)
+
+
+def _expansion_sizes(value, gradients, hessian, encodings):
+    """Sizes of the terms of each output."""
+    value, g, h, p = (np.abs(wide(x)) for x in (value, gradients, hessian, encodings))
+    meetings = np.einsum("...md,...mnde,...ne->...mn", p, h, p)
+    absolute = (g * p).sum(axis=-1) + np.diagonal(meetings, axis1=-2, axis2=-1)
+    return value + absolute.sum(axis=-1) + meetings.sum(axis=(-2, -1)), absolute, meetings
+
+
+@expansion.output_terms
+def _terms_of_the_expansion(*arrays):
+    return tuple(float(size.max(initial=0.0)) for size in _expansion_sizes(*arrays))
+
+
+@expansion.law
+def quadratic_functions_are_exact(f, case):
+    """x^T H x/2 moved by p is its expansion: no third order is left"""
+    value, gradients, hessian, encodings = map(wide, case.arrays)
+    flat = _flat(hessian)
+    both = flat + flat.swapaxes(-1, -2)
+    # Any point does: the gradients serve as one.
+    x, p = (a.reshape(*a.shape[:-2], flat.shape[-1]) for a in (gradients, encodings))
+    slope = (both @ x[..., None])[..., 0] / 2
+    here, there = (np.einsum("...i,...ij,...j->...", y, flat, y) / 2 for y in (x, x + p))
+    slopes = slope.reshape(*slope.shape[:-1], *gradients.shape[-2:])
+    arrays = (like(a, case.arrays[0]) for a in (here, slopes, hessian, encodings))
+    moved = case.with_arrays(*(astype(a, case.arrays[0].dtype) for a in arrays))
+    size = np.einsum("...i,...ij,...j->...", abs(x) + abs(p), abs(flat), abs(x) + abs(p))
+    yield Claim(moved.call(f)[0], there, 16.0 * (1.0 + size))
+
+
+@expansion.law
+def tokens_in_any_order(f, case):
+    """Tokens reversed, with all that belongs to them, give the same value and reversed terms"""
+    value, gradients, hessian, encodings = case.arrays
+    turned = case.with_arrays(
+        value, gradients[..., ::-1, :], hessian[..., ::-1, ::-1, :, :], encodings[..., ::-1, :]
+    )
+    sizes = _expansion_sizes(*case.arrays)
+    expanded, absolute, interactions = turned.call(f)
+    straight = (expanded, absolute[..., ::-1], interactions[..., ::-1, ::-1])
+    for a, b, size in zip(straight, case.call(f), sizes, strict=True):
+        yield Claim(a, b, 1.0 + size)
+
+
+@expansion.law
+def absolute_terms_see_one_position(f, case):
+    """Where all but the first encoding are zeros, its absolute term stays and no two meet"""
+    value, gradients, hessian, encodings = case.arrays
+    first = namespace(encodings).arange(encodings.shape[-2])[:, None] == 0
+    expanded, absolute, interactions = case.with_arrays(
+        value, gradients, hessian, encodings * first
+    ).call(f)
+    size = _expansion_sizes(*case.arrays)
+    yield Claim(absolute, case.call(f)[1] * first[:, 0], 1.0 + size[1])
+    yield Claim(interactions, 0 * wide(interactions), 0.0)
+    yield Claim(expanded, wide(value) + wide(absolute).sum(axis=-1), 1.0 + size[0])
+
+
+@expansion.law
+def first_and_second_order(f, case):
+    """Encodings of opposite sign: absolute terms differ by twice the slope, interactions do not"""
+    value, gradients, hessian, encodings = case.arrays
+    _, absolute, interactions = case.call(f)
+    _, other, same = case.with_arrays(value, gradients, hessian, -encodings).call(f)
+    size = _expansion_sizes(*case.arrays)
+    slope = (wide(gradients) * wide(encodings)).sum(axis=-1)
+    yield Claim((absolute - other) / 2, slope + 0 * wide(absolute), 1.0 + size[1])
+    yield Claim(interactions, same, 0.0)
+    own = np.einsum("...md,...mmde,...me->...m", *map(wide, (encodings, hessian, encodings)))
+    yield Claim(absolute + other, own + 0 * wide(absolute), 1.0 + size[1])
+
+
+@expansion.law
+def a_block_written_out(f, case):
+    """The first token meets the last through their own block, the first on its left"""
+    _, _, hessian, encodings = map(wide, case.arrays)
+    if hessian.shape[-3] > 1:
+        block, p, q = hessian[..., 0, -1, :, :], encodings[..., 0, :], encodings[..., -1, :]
+        expected = (p * (block @ q[..., None])[..., 0]).sum(axis=-1)
+        found = case.call(f)[2][..., 0, -1]
+        size = _expansion_sizes(*case.arrays)[2][..., 0, -1]
+        yield Claim(found, expected + 0 * wide(found), 1.0 + size)
+
+
+@expansion.closed_form
+def product_of_numbers(rng, shape):
+    """f = x y at (2, 3), moved by (1, 2), is 15 = 6 + 3 + 4 + 2"""
+    hessian = np.array([[0.0, 1.0], [1.0, 0.0]])[..., None, None]
+    case = Case((np.array(6.0), np.array([[3.0], [2.0]]), hessian, np.array([[1.0], [2.0]])))
+    return case, (15.0, [3.0, 4.0], [[0.0, 2.0], [2.0, 0.0]])
+
+
+@expansion.closed_form
+def square_of_a_sum(rng, shape):
+    """f = (x + y + z)^2 at 1, 1, 1 moved by (1, 2, -3): 9 again"""
+    case = Case((np.array(9.0), np.full((3, 1), 6.0), np.full((3, 3, 1, 1), 2.0)))
+    case = case.with_arrays(*case.arrays, np.array([[1.0], [2.0], [-3.0]]))
+    return case, (9.0, [7.0, 16.0, -9.0], [[0.0, 4.0, -6.0], [4.0, 0.0, -12.0], [-6.0, -12.0, 0.0]])
+
+
+@expansion.closed_form
+def bilinear_logits(rng, shape):
+    """x_0 W x_1 of two planar tokens, W a quarter turn: the order of the two is seen"""
+    w = np.array([[0.0, -1.0], [1.0, 0.0]])
+    zeros = np.zeros((2, 2))
+    hessian = np.array([[zeros, w], [w.T, zeros]])
+    case = Case((np.array(0.0), zeros, hessian, np.array([[1.0, 0.0], [2.0, 3.0]])))
+    return case, (-3.0, [0.0, 0.0], [[0.0, -3.0], [-3.0, 0.0]])

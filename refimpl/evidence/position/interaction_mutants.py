@@ -1,12 +1,12 @@
-"""Wrong variants of interactions of two positions."""
+"""Wrong variants of interactions of positions."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from refimpl.backend import namespace
-from refimpl.evidence.position.interaction import interaction
-from refimpl.position.interaction import position_interaction
+from refimpl.evidence.position.interaction import expansion, interaction
+from refimpl.position.interaction import position_expansion, position_interaction
 
 
 @interaction.mutant
@@ -78,3 +78,96 @@ def gradient_of_the_other_order(g, rows, columns, hessian, frequencies, *, order
     """The gradient takes sines for cosines"""
     other = "sin_first" if order == "cos_first" else "cos_first"
     return position_interaction.vjp(g, rows, columns, hessian, frequencies, order=other)
+
+
+# -------------------------------------------------------------------------------------- expansion
+
+
+def _parts(value, gradients, hessian, encodings):
+    """f, the two halves of the absolute terms, and the interactions."""
+    _, linear, _ = position_expansion(value, gradients, 0 * hessian, encodings)
+    _, own, interactions = position_expansion(value, 0 * gradients, hessian, encodings)
+    return value, linear, own, interactions
+
+
+def _sum(value, absolute, interactions):
+    return value + absolute.sum(axis=-1) + interactions.sum(axis=(-2, -1)) / 2
+
+
+@expansion.mutant
+def each_pair_twice(*arrays):
+    """The expansion has every pair of tokens twice: the half is missing"""
+    expanded, absolute, interactions = position_expansion(*arrays)
+    return expanded + interactions.sum(axis=(-2, -1)) / 2, absolute, interactions
+
+
+@expansion.mutant
+def half_of_the_own_missing(*arrays):
+    """A token's own second-order term lacks its half"""
+    value, linear, own, interactions = _parts(*arrays)
+    absolute = linear + 2 * own
+    return _sum(value, absolute, interactions), absolute, interactions
+
+
+@expansion.mutant
+def own_terms_missing(*arrays):
+    """A token's own second-order term is missing"""
+    value, linear, _, interactions = _parts(*arrays)
+    return _sum(value, linear, interactions), linear, interactions
+
+
+@expansion.mutant
+def own_terms_twice(*arrays):
+    """The second-order sum runs over all pairs, with a token's own among them once more"""
+    value, linear, own, interactions = _parts(*arrays)
+    absolute = linear + own
+    return _sum(value, absolute + own, interactions), absolute, interactions
+
+
+@expansion.mutant
+def diagonal_in_the_interactions(*arrays):
+    """The diagonal of the interactions has what tokens do by themselves"""
+    value, _, own, interactions = _parts(*arrays)
+    itself = 2 * own[..., None] * namespace(own).eye(own.shape[-1], dtype=own.dtype)
+    expanded, absolute, _ = position_expansion(*arrays)
+    return expanded, absolute, interactions + itself
+
+
+@expansion.mutant
+def blocks_transposed(value, gradients, hessian, encodings):
+    """Blocks are transposed: the first token is on the right"""
+    return position_expansion(value, gradients, hessian.swapaxes(-1, -2), encodings)
+
+
+@expansion.mutant
+def slope_subtracted(value, gradients, hessian, encodings):
+    """The first order has the other sign, as if encodings were taken away"""
+    return position_expansion(value, -gradients, hessian, encodings)
+
+
+@expansion.mutant
+def value_missing(value, *arrays):
+    """The value without encodings is missing: only the change is returned"""
+    return position_expansion(0 * value, *arrays)
+
+
+@expansion.mutant(gradient=True)
+def slope_of_products_halved(g, value, gradients, hessian, encodings):
+    """The gradient of the encodings passes blocks one way, from columns to rows, only"""
+    *rest, dencodings = position_expansion.vjp(g, value, gradients, hessian, encodings)
+    linear = position_expansion.vjp(g, value, gradients, 0 * hessian, encodings)[-1]
+    return (*rest, (dencodings + linear) / 2)
+
+
+@expansion.mutant(gradient=True)
+def expansion_passes_no_interactions(g, *arrays):
+    """The cotangent of the expansion does not reach the interactions"""
+    lost = -g[0][..., None, None] / 2 + 0 * g[2]
+    return position_expansion.vjp((g[0], g[1], g[2] + lost), *arrays)
+
+
+@expansion.mutant(gradient=True)
+def hessian_gradient_of_the_other_block(g, *arrays):
+    """The gradient of a block is transposed"""
+    dvalue, dgradients, dhessian, dencodings = position_expansion.vjp(g, *arrays)
+    return dvalue, dgradients, dhessian.swapaxes(-1, -2), dencodings
