@@ -286,7 +286,7 @@ def multimodal_positions(start: Any, /, *, segments: tuple) -> Any:
     As in the paper and in the documentation of transformers pull 35569. Qwen2.5-VL counts frames in
     steps of time instead of one by one. Transformers 5.23 lets text after a video start at
     c + max(H, W), whatever T is, so that a long video overlaps the text. RoPE-Tie and RoPE-TV
-    (kexue.fm/archives/10040, /10352) put images elsewhere.
+    put images elsewhere: :func:`tied_positions`.
 
     Breaks when
     -----------
@@ -308,8 +308,8 @@ def multimodal_positions(start: Any, /, *, segments: tuple) -> Any:
     xp = namespace(start)
     rows, at = [], 0
     for segment in segments:
-        grid = _extents(segment)
-        index = xp.stack([axis.reshape(-1) for axis in _grid(xp, grid, segment)])
+        grid = extents(segment)
+        index = xp.stack([axis.reshape(-1) for axis in cells_of(xp, grid, segment)])
         rows.append(at + index)
         at += max(grid) if min(grid) > 0 else 0
     empty = xp.zeros((3, 0), dtype="float64")
@@ -322,7 +322,7 @@ def multimodal_positions_vjp(g, start, /, *, segments):
     return (g.sum(axis=(-2, -1)),)
 
 
-def _extents(segment):
+def extents(segment):
     """(n, 1, 1) of a text, (T, H, W) of a grid."""
     grid = (segment, 1, 1) if isinstance(segment, int) else tuple(segment)
     if len(grid) != 3 or min(grid) < 0:
@@ -330,7 +330,7 @@ def _extents(segment):
     return grid
 
 
-def _grid(xp, grid, segment):
+def cells_of(xp, grid, segment):
     """Time, height and width of each token; of text, three times the same."""
     axes = xp.meshgrid(*(xp.arange(n, dtype="float64") for n in grid), indexing="ij")
     return (axes[0],) * 3 if isinstance(segment, int) else axes
