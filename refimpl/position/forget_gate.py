@@ -51,7 +51,8 @@ def forget_gate_bias(gate_logits, /):
 
     References
     ----------
-    Lin et al. 2025 (arXiv:2503.02130); zhixuan-lin/forgetting-transformer.
+    Lin et al. 2025 (arXiv:2503.02130); zhixuan-lin/forgetting-transformer; fla-org/
+    flash-linear-attention, ops/forgetting_attn/naive.py.
 
     Examples
     --------
