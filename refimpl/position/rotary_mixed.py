@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from refimpl.backend import astype, result_type
+from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
 from refimpl.position.axial import turned, turned_vjp
@@ -80,20 +80,49 @@ def mixed_rotary_embedding(
     return turned(x, _phases(positions, frequencies, inverse), pairing)
 
 
+@mixed_rotary_embedding.form("single_angles")
+def mixed_rotary_embedding_single_angles(x, positions, frequencies, /, *, pairing, inverse=False):
+    """The plain form with phases in x's type, at least float32, as in rope-vit.
+
+    Its errors are the baseline that lets an honest implementation of that kind pass.
+    """
+    return turned(x, _single_phases(x, positions, frequencies, inverse), pairing)
+
+
 @mixed_rotary_embedding.defvjp
 def mixed_rotary_embedding_vjp(g, x, positions, frequencies, /, *, pairing, inverse=False):
     """As of rotation by given angles; the phase m_k theta_ki has the slope of a product."""
     phases = _phases(positions, frequencies, inverse)
+    return _vjp(g, x, positions, frequencies, phases, pairing, inverse)
+
+
+@mixed_rotary_embedding.defvjp(form="single_angles")
+def mixed_rotary_embedding_single_angles_vjp(
+    g, x, positions, frequencies, /, *, pairing, inverse=False
+):
+    """The gradient at these phases: it has their errors."""
+    phases = _single_phases(x, positions, frequencies, inverse)
+    return _vjp(g, x, positions, frequencies, phases, pairing, inverse)
+
+
+def _vjp(g, x, positions, frequencies, phases, pairing, inverse):
     dx, dphases = turned_vjp(g, x, phases, pairing)
     dphases = -dphases if inverse else dphases
     m, theta = (astype(v, dphases.dtype) for v in (positions, frequencies))
     return dx, theta @ dphases.swapaxes(-1, -2), m @ dphases
 
 
-def _phases(positions, frequencies, inverse):
-    """The angle of every pair, (..., n, h), in at least float64."""
+def _phases(positions, frequencies, inverse, dtype=None):
+    """The angle of every pair, (..., n, h), by default in at least float64."""
     require_finite("positions", positions)
     require_finite("frequencies", frequencies)
-    dtype = result_type(positions, frequencies)
+    dtype = result_type(positions, frequencies) if dtype is None else dtype
     phases = astype(positions, dtype).swapaxes(-1, -2) @ astype(frequencies, dtype)
     return -phases if inverse else phases
+
+
+def _single_phases(x, positions, frequencies, inverse):
+    """Phases that were rounded to x's type, or to float32 where that is narrower."""
+    dtype = namespace(x).result_type(x.dtype, "float32")
+    phases = _phases(positions, frequencies, inverse, dtype)
+    return astype(phases, namespace(x).result_type(dtype, "float64"))

@@ -70,13 +70,35 @@ def far_apart(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _size(case):
-    w, u, v, b, queries, keys = map(wide, case.arrays)
+def _hidden_size(arrays, distance):
+    """The largest distance that goes into the network, and argument of its maximum."""
+    w, u, _, _, queries, keys = map(wide, arrays)
     far = np.abs(queries).max(initial=0.0) + np.abs(keys).max(initial=0.0)
-    far = far if case.options["distance"] == "linear" else 1.0 + np.log1p(far)
-    hidden = np.abs(w).sum(axis=-2).max() * far + np.abs(u).max()
+    far = far if distance == "linear" else 1.0 + np.log1p(far)
+    return far, np.abs(w).sum(axis=-2).max() * far + np.abs(u).max()
+
+
+def _size(case):
+    _, _, v, b, *_ = map(wide, case.arrays)
+    _, hidden = _hidden_size(case.arrays, case.options["distance"])
     size = 4.0 + 4.0 * float(hidden * np.abs(v).max() * v.shape[-2] + np.abs(b).max())
     return size * max(1.0, case.options["limit"] or 0.0)
+
+
+@continuous.gradient_terms
+def _sizes_of_terms(g, *arrays, distance, limit):
+    """Where a sigmoid is close to 1 its slope, a difference from 1, is rounded as 1 is."""
+    if limit is None:
+        return {}
+    far, hidden = _hidden_size(arrays, distance)
+    size = limit * float(np.sqrt(np.square(wide(g)).sum(axis=(-2, -1)).max(initial=0.0)))
+    through = size * np.abs(wide(arrays[2])).max()
+    return {
+        "hidden_weights": through * far,
+        "hidden_biases": through,
+        "output_weights": size * hidden,
+        "output_biases": size,
+    }
 
 
 @continuous.law

@@ -70,6 +70,27 @@ def fractions(rng, shape):
     return Case((_theta(shape, base=50.0), *fractional(rng, shape)), {"heads": 5})
 
 
+def _angles(theta, queries, keys):
+    """The largest distance, and the sum of the largest angles, each of which is rounded once."""
+    theta, queries, keys = (np.abs(wide(x)) for x in (theta, queries, keys))
+    farthest = queries.max(initial=0.0) + keys.max(initial=0.0)
+    return farthest, float((1.0 + farthest * theta).sum(axis=-1).max())
+
+
+@sandwich.output_terms
+def _sizes_of_terms(theta, queries, keys, *, heads, centred):
+    """The first head has the largest terms."""
+    return [heads / 8.0 * _angles(theta, queries, keys)[1]]
+
+
+@sandwich.gradient_terms
+def _sizes_of_gradient_terms(g, theta, queries, keys, *, heads, centred):
+    """Errors of angles move their sines, each of which a distance multiplies."""
+    farthest, angles = _angles(theta, queries, keys)
+    norm = float(np.sqrt(np.square(wide(g)).sum(axis=(-3, -2, -1)).max(initial=0.0)))
+    return {"frequencies": heads / 8.0 * norm * farthest * angles}
+
+
 # ---------------------------------------------------------------------------------------- laws
 
 
@@ -79,9 +100,7 @@ sandwich.law(symmetric_in_distance)
 
 
 def _angle_size(case):
-    theta, queries, keys = map(wide, case.arrays)
-    places = [np.abs(x).max(initial=1.0) for x in (queries, keys)]
-    return theta.shape[-1] * (8.0 + np.abs(theta).max(initial=0.0) * sum(places))
+    return 8.0 + 8.0 * _angles(*case.arrays)[1]
 
 
 @sandwich.law
