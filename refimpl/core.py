@@ -243,6 +243,12 @@ def expm1_minus(x):
     return xp.where(xp.abs(x) < 0.5, x * x * tail / 2, xp.expm1(x) - x)
 
 
+def log_sigmoid(x):
+    """log 1/(1 + exp(-x)), accurate relative to itself at both ends."""
+    xp = namespace(x)
+    return -xp.logaddexp(xp.zeros_like(x), -x)
+
+
 def outer(x, y):
     """x y^T, shape (..., n, m), of vectors (..., n) and (..., m)."""
     return x[..., :, None] * y[..., None, :]
