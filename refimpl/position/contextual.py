@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import astype, namespace
-from refimpl.core import log_sigmoid
+from refimpl.core import sigmoid
 from refimpl.formula import formula
 from refimpl.position.relative import picked, picked_vjp
 
@@ -89,7 +89,7 @@ def _parts(q, gate_logits, table, mask):
     rows = table.shape[-2]
     if rows == 0:
         raise ValueError("table: expected at least one row, got none")
-    gates, closed = xp.exp(log_sigmoid(gate_logits)), xp.exp(log_sigmoid(-gate_logits))
+    gates, closed = sigmoid(gate_logits), sigmoid(-gate_logits)
     slopes = gates * closed
     if mask is not None:
         gates, slopes = (xp.where(mask, x, 0).astype(q.dtype) for x in (gates, slopes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import astype, namespace
-from refimpl.core import log_sigmoid
+from refimpl.core import sigmoid
 from refimpl.formula import formula
 from refimpl.position.bias import signed_distances
 from refimpl.position.network import pair_network, pair_network_vjp
@@ -89,7 +89,7 @@ def continuous_position_bias(
     """
     inputs = _signed(hidden_weights, query_positions, key_positions, distance, limit)
     outputs, _ = pair_network(inputs, hidden_weights, hidden_biases, output_weights, output_biases)
-    return outputs if limit is None else limit * namespace(outputs).exp(log_sigmoid(outputs))
+    return outputs if limit is None else limit * sigmoid(outputs)
 
 
 @continuous_position_bias.defvjp
@@ -111,7 +111,7 @@ def continuous_position_bias_vjp(
     weights = hidden_weights, hidden_biases, output_weights, output_biases
     outputs, hidden = pair_network(inputs, *weights)
     if limit is not None:
-        slopes = namespace(outputs).exp(log_sigmoid(outputs) + log_sigmoid(-outputs))
+        slopes = sigmoid(outputs) * sigmoid(-outputs)
         g = astype(g * (limit * slopes), outputs.dtype)
     return pair_network_vjp(g, inputs, hidden, hidden_weights, output_weights)[1:]
 

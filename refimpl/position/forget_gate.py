@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import astype, namespace
-from refimpl.core import log_sigmoid
+from refimpl.core import log_sigmoid, sigmoid
 from refimpl.formula import formula
 
 
@@ -92,7 +92,7 @@ def forget_gate_bias_vjp(g, gate_logits, /):
     g = xp.where(is_seen, astype(g, xp.result_type(g.dtype, "float64")), 0.0)
     later_rows = xp.flip(xp.cumsum(xp.flip(g, axis=-2), axis=-2), axis=-2)
     total = xp.where(is_later, later_rows, 0.0).sum(axis=-1)
-    return (astype(total * xp.exp(log_sigmoid(-gate_logits)), gate_logits.dtype),)
+    return (astype(total * sigmoid(-gate_logits), gate_logits.dtype),)
 
 
 @forget_gate_bias.defvjp(form="running_sums")
@@ -103,7 +103,7 @@ def forget_gate_bias_running_sums_vjp(g, gate_logits, /):
     g = xp.where(is_seen, astype(g, xp.result_type(g.dtype, "float32")), 0)
     sums = xp.flip(g.sum(axis=-1) - g.sum(axis=-2), axis=-1)
     total = xp.flip(xp.cumsum(sums, axis=-1), axis=-1)
-    return (astype(total * xp.exp(log_sigmoid(-gate_logits)), gate_logits.dtype),)
+    return (astype(total * sigmoid(-gate_logits), gate_logits.dtype),)
 
 
 def _order(gate_logits):
