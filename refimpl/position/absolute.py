@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import astype, namespace, result_type
-from refimpl.core import gather_rows, scatter_rows
+from refimpl.core import gather_rows, scatter_rows, weighted_sum
 from refimpl.formula import formula
 from refimpl.position.angles import turns_of
 
@@ -364,13 +364,15 @@ def interpolated_encoding(table, /, *, length, align_corners, kernel="linear", c
     >>> refimpl.interpolated_encoding([[0.0], [3.0]], length=4, align_corners=True).ravel()
     array([0., 1., 2., 3.])
     """
-    return _interpolation(table, length, align_corners, kernel, cubic) @ table
+    # A row that is not finite stays next to its own positions.
+    return weighted_sum(_interpolation(table, length, align_corners, kernel, cubic), table)
 
 
 @interpolated_encoding.defvjp
 def interpolated_encoding_vjp(g, table, /, *, length, align_corners, kernel="linear", cubic=-0.75):
     """The weights, transposed."""
-    return (_interpolation(table, length, align_corners, kernel, cubic).T @ g,)
+    weights = _interpolation(table, length, align_corners, kernel, cubic)
+    return (weighted_sum(weights.T, g),)
 
 
 def _interpolation(table, length, align_corners, kernel, cubic):

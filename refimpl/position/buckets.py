@@ -242,6 +242,8 @@ def _follow_on(positions):
     """Whether each position is the one before plus 1."""
     if positions.ndim > 1 or not positions.size:
         return False
+    # In a small type 0 would follow on from its largest number.
+    positions = astype(positions, "int64")
     steps = positions[1:] - positions[:-1]
     return bool(scalar((steps == 1).all()))
 

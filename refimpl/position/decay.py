@@ -11,7 +11,7 @@ from refimpl.formula import formula
 from refimpl.position.angles import angles_of, from_angles, turn
 
 _EULER = 0.57721566490153286060651209008240243
-# Up to here the power series keeps its digits; beyond, so many steps of the continued fraction
+# Up to here power series keep their digits; beyond, so many steps of the continued fraction
 # leave less than 2^-64: its error falls as exp(-2.8 sqrt(steps x)).
 _NEAR = 4.0
 _SERIES_TERMS = 48
@@ -205,7 +205,7 @@ def remote_decay_integral(distances: Any, /, *, family: str, parameter: float) -
 
     Conventions
     -----------
-    The real part times h approximates :func:`sinusoid_inner_product` of h pairs, to h x/h at most:
+    The real part times h approximates :func:`sinusoid_inner_product` of h pairs, to x at most:
     well where x is small beside h. The sinusoids of the Transformer are b = 10000.
 
     Breaks when
@@ -213,12 +213,13 @@ def remote_decay_integral(distances: Any, /, *, family: str, parameter: float) -
     Exponential: the real part falls like :math:`1 - (\ln x + \gamma)/\ln b`, and turns negative
     near x = 0.6165 b. Power: it falls like
     :math:`\Gamma(1 + a) \cos(\pi a/2) x^{-a}` for :math:`\alpha > 1`, and like
-    :math:`\sin(x)/x` for :math:`\alpha = 1`.
+    :math:`\sin(x)/x` for :math:`\alpha = 1`. For b close to 1 the quotient loses digits: errors
+    are about :math:`2^{-53}/\ln b`.
 
     Notes
     -----
-    Up to x = 4 by the power series, beyond by the continued fraction of the incomplete gamma
-    function, which does not cancel as the series of :math:`{}_1F_2` does.
+    Up to x = 4, and for powers up to about a, by power series; beyond by the continued fraction of
+    the incomplete gamma function, which does not cancel as the series of :math:`{}_1F_2` does.
 
     References
     ----------
@@ -232,18 +233,17 @@ def remote_decay_integral(distances: Any, /, *, family: str, parameter: float) -
     array([1.      , 0.973963, 0.487335])
     """
     x, sign = _magnitudes(distances)
-    mean = _exponential_mean if family == "exponential" else _power_mean
-    g = mean(x, _checked_parameter(family, parameter))
+    p = _checked_parameter(family, parameter)
+    g = _exponential_mean(x, p) if family == "exponential" else _power_mean(x, 1 / p)
     return g.real + 0.0, sign * g.imag
 
 
 @remote_decay_integral.defvjp
 def remote_decay_integral_vjp(g, distances, /, *, family, parameter):
-    r"""dG/dx is (e^{ix} - e^{ix/b})/(x ln b), or a (e^{ix} - G)/x; at x = 0, i times the mean
-    frequency."""
+    r"""dG/dx is (e^{ix} - e^{ix/b})/(x ln b), or i a/(a + 1) times G of a + 1 in place of a."""
     x, sign = _magnitudes(distances)
     p = _checked_parameter(family, parameter)
-    slope = _exponential_slope(x, p) if family == "exponential" else _power_slope(x, p)
+    slope = _exponential_slope(x, p) if family == "exponential" else _power_slope(x, 1 / p)
     return (sign * g[0] * slope.real + g[1] * slope.imag,)
 
 
@@ -285,24 +285,23 @@ def _exponential_slope(x, b):
     return 2j * turn(x * (1 + 1 / b) / 2) * ratio / math.log(b)
 
 
-def _power_mean(x, alpha):
-    """Gamma(1 + a) e^{i pi a/2} x^-a - a e^{ix} C_a(-ix); near 0 the series."""
-    xp, a = namespace(x), 1 / alpha
-    far = xp.maximum(x, _NEAR)
-    whole = math.gamma(1 + a) * complex(math.cos(math.pi * a / 2), math.sin(math.pi * a / 2))
+def _power_mean(x, a):
+    """M(a, a + 1, ix) = a int_0^1 u^(a-1) e^{ixu} du: near 0 a series, beyond it
+    Gamma(1 + a) e^{i pi a/2} x^-a - a e^{ix} C_a(-ix)."""
+    xp = namespace(x)
+    end = max(_NEAR, min(a, 100 + a / 2))
+    near, far = xp.minimum(x, end), xp.maximum(x, end)
+    series = 1 + _series(near, lambda k: a / (k + a)) if a < _NEAR else _kummer(near, a)
+    # For large a it is nothing to the last digit, and the gamma function overflows.
+    whole = math.gamma(1 + a) if a < 170 else 0.0
+    whole = whole * complex(math.cos(math.pi * a / 2), math.sin(math.pi * a / 2))
     beyond = whole * far**-a - a * turn(far) * _fraction(far, a)
-    near = 1 + _series(xp.minimum(x, _NEAR), lambda k: a / (k + a))
-    return xp.where(x > _NEAR, beyond, near)
+    return xp.where(x > end, beyond, series)
 
 
-def _power_slope(x, alpha):
-    """a (e^{ix} - G)/x; near 0 the series of that."""
-    xp, a = namespace(x), 1 / alpha
-    far = xp.maximum(x, _NEAR)
-    beyond = a * (turn(far) - _power_mean(far, alpha)) / far
-    near_x = xp.minimum(x, _NEAR)
-    near = 1j * (a / (1 + a) + _series(near_x, lambda k: a / (k + 1 + a)))
-    return xp.where(x > _NEAR, beyond, near)
+def _power_slope(x, a):
+    """Of M(a, a + 1, ix) in x."""
+    return 1j * a / (a + 1) * _power_mean(x, a + 1)
 
 
 def _entire_term(k):
@@ -316,6 +315,14 @@ def _series(x, weight):
         # From the last term inwards: (ix)^k / k! is a product that the loop completes.
         total = (1j * x / k) * (weight(k) + total)
     return total
+
+
+def _kummer(x, a):
+    """M(a, a + 1, ix) = e^{ix} sum of (-ix)^k / ((a + 1) ... (a + k)), whose terms fall up to a."""
+    total = 1 + 0j * x
+    for k in range(_SERIES_TERMS + int(10 * math.sqrt(min(a, 200))), 0, -1):
+        total = 1 - 1j * x / (a + k) * total
+    return turn(x) * total
 
 
 def _fraction(x, a):

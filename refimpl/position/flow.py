@@ -134,7 +134,7 @@ def flow_encoding_vjp(
     field = hidden_weights, hidden_times, hidden_biases, output_weights, output_times, output_biases
     states = _states(start, field, length, interval, steps, activation, method)
     unit, rows, step_unit, shares = _METHODS[method]
-    xp, step = namespace(g), interval / steps
+    xp, step = namespace(g), _step(interval, steps)
     dfield = [xp.zeros_like(x) for x in field]
     dstate = g[..., -1, :]
     for i in reversed(range(len(states) - 1)):
@@ -163,7 +163,7 @@ def _states(start, field, length, interval, steps, activation, method):
     if method not in _METHODS:
         raise ValueError(f"method: expected one of {list(_METHODS)}, got {method!r}")
     _, _, unit, shares = _METHODS[method]
-    step = interval / steps
+    step = _step(interval, steps)
     leading = (x.shape[: x.ndim - axes] for x, axes in zip(field, (2, 1, 1, 2, 1, 1), strict=True))
     batch = broadcast_shape([start.shape[:-1], *leading])
     states = [namespace(start).broadcast_to(start, (*batch, start.shape[-1]))]
@@ -171,6 +171,11 @@ def _states(start, field, length, interval, steps, activation, method):
         _, slopes = _stages(states[-1], i, field, step, activation, method)
         states.append(states[-1] + step * _sum(shares, slopes) / unit)
     return states
+
+
+def _step(interval, steps):
+    """delta, as a Python number: scalars of NumPy would change the type of half precision."""
+    return float(interval) / int(steps)
 
 
 def _stages(state, i, field, step, activation, method):

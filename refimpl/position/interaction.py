@@ -201,7 +201,9 @@ def position_expansion(value, gradients, hessian, encodings, /):
     absolute = (encodings * gradients).sum(axis=-1) + own / 2
     interactions = xp.where(_same_token(hessian), 0, meetings)
     expanded = value + absolute.sum(axis=-1) + interactions.sum(axis=(-2, -1)) / 2
-    return expanded, absolute, interactions
+    # Whatever array leading axes come from, all three have them.
+    nothing = xp.zeros_like(expanded)
+    return expanded, absolute + nothing[..., None], interactions + nothing[..., None, None]
 
 
 @position_expansion.defvjp

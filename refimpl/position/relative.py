@@ -163,7 +163,7 @@ def relative_attention_values(weights, values, table, query_positions, key_posit
 
     Breaks when
     -----------
-    Never; a value of weight 0 is absent, even if it is not finite.
+    Never; a value, or a row of the table, of weight 0 is absent, even if it is not finite.
 
     References
     ----------
@@ -177,8 +177,8 @@ def relative_attention_values(weights, values, table, query_positions, key_posit
     array([[3.5]])
     """
     index = row_of_distance(table, query_positions, key_positions, order)
-    own = weighted_sum(weights, values)
-    return own + picked_vjp(weights, index, table.shape[-2]) @ table
+    by_row = picked_vjp(weights, index, table.shape[-2])
+    return weighted_sum(weights, values) + weighted_sum(by_row, table)
 
 
 @relative_attention_values.defvjp

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from refimpl.backend import astype, namespace
+from refimpl.core import weighted_sum
 from refimpl.formula import formula
 from refimpl.position.rotary import rotary_embedding
 
@@ -82,7 +83,7 @@ def rotary_linear_attention(
     q_turned, k_turned = (rotary_embedding(x, at, **options) for x, at in ((q, rows), (k, columns)))
     seen = _seen(rows, columns, causal)
     above = _kept(q_turned @ k_turned.swapaxes(-1, -2), seen)
-    return above @ values / _denominators(q, k, seen)
+    return weighted_sum(above, values) / _denominators(q, k, seen)
 
 
 @rotary_linear_attention.defvjp
@@ -97,11 +98,12 @@ def rotary_linear_attention_vjp(
     below = _denominators(q, k, seen)
     shares = g / below
     dabove = _kept(shares @ values.swapaxes(-1, -2), seen)
-    dbelow = -(shares * (above @ values / below)).sum(axis=-1, keepdims=True)
-    plain = _kept(dbelow + 0 * above, seen)
-    dq, drows = _turned_vjp(dabove @ k_turned, q, rows, options)
-    dk, dcolumns = _turned_vjp(dabove.swapaxes(-1, -2) @ q_turned, k, columns, options)
-    dq, dk = dq + plain @ k, dk + plain.swapaxes(-1, -2) @ q
+    dbelow = -(shares * (weighted_sum(above, values) / below)).sum(axis=-1, keepdims=True)
+    plain = _kept(dbelow + namespace(q).zeros_like(above), seen)
+    dq, drows = _turned_vjp(weighted_sum(dabove, k_turned), q, rows, options)
+    back = weighted_sum(dabove.swapaxes(-1, -2), q_turned)
+    dk, dcolumns = _turned_vjp(back, k, columns, options)
+    dq, dk = dq + weighted_sum(plain, k), dk + weighted_sum(plain.swapaxes(-1, -2), q)
     return dq, dk, above.swapaxes(-1, -2) @ shares, drows, dcolumns
 
 
@@ -114,7 +116,7 @@ def _kept(products, seen):
     """0 for keys that are not seen."""
     if seen is None:
         return products
-    return namespace(products).where(seen, products, astype(0 * products, products.dtype))
+    return astype(namespace(products).where(seen, products, 0), products.dtype)
 
 
 def _denominators(q, k, seen):

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from refimpl.backend import astype, namespace, result_type
-from refimpl.core import require_finite
+from refimpl.core import require_finite, weighted_sum
 from refimpl.formula import formula
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
@@ -367,7 +367,8 @@ def value_rotary_mixture(
 
     Breaks when
     -----------
-    Weights are not changed: it adds relative positions to what attention reads, not to where.
+    Weights are not changed: it adds relative positions to what attention reads, not to where. A
+    value of weight 0 is absent, even if it is not finite.
 
     References
     ----------
@@ -380,7 +381,8 @@ def value_rotary_mixture(
     >>> refimpl.value_rotary_mixture([[1.0]], [[1.0, 0.0]], [1], [3], **options).round(4)
     array([[-0.4161,  0.9093]])
     """
-    mixed = weights @ rotary_embedding(values, columns, pairing=pairing, base=base)
+    rotated = rotary_embedding(values, columns, pairing=pairing, base=base)
+    mixed = weighted_sum(weights, rotated)
     return rotary_embedding(mixed, rows, pairing=pairing, base=base, inverse=True)
 
 
@@ -389,7 +391,7 @@ def value_rotary_mixture_vjp(g, weights, values, rows, columns, /, *, pairing, b
     """With g_i and v_j rotated by their positions, a_ij has their inner product as gradient."""
     options = {"pairing": pairing, "base": base}
     rotated = rotary_embedding(values, columns, **options)
-    mixed = weights @ rotated
+    mixed = weighted_sum(weights, rotated)
     back, drows = _full_vjp(g, mixed, rows, options | {"inverse": True})
     dweights = back @ rotated.swapaxes(-1, -2)
     dvalues, dcolumns = _full_vjp(weights.swapaxes(-1, -2) @ back, values, columns, options)

@@ -296,6 +296,22 @@ def test_a_grid_is_interpolated_axis_by_axis():
     np.testing.assert_allclose(found, zoomed, rtol=0, atol=1e-14)
 
 
+def test_a_row_that_is_not_finite_stays_next_to_its_positions():
+    table = np.ones((6, 1))
+    table[4] = np.nan
+    for kernel, reach in (("linear", 1), ("cubic", 2)):
+        options = {"length": 11, "align_corners": True, "kernel": kernel}
+        is_nan = np.isnan(interpolated_encoding(table, **options)[:, 0])
+        np.testing.assert_array_equal(
+            np.flatnonzero(is_nan),
+            [k for k in range(11) if k == 8 or k % 2 and abs(k / 2 - 4) < reach],
+        )
+        g = np.ones((11, 1))
+        g[0] = np.inf
+        (dtable,) = interpolated_encoding.vjp(g, np.ones((6, 1)), **options)
+        assert np.isinf(dtable[0]) and np.isfinite(dtable[1:]).all()
+
+
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [

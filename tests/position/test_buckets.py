@@ -188,7 +188,10 @@ def test_diagonals_are_the_plain_form(dtype):
     """Where positions follow on, of any type and from anywhere; and where they do not."""
     table = np.random.default_rng(0).standard_normal((2, 32, 3))
     queries, keys = np.arange(90, 120).astype(dtype), np.arange(70).astype(dtype)
-    for positions in ((queries, keys), (queries[::-1], keys), (queries, keys[::2])):
+    # In a byte these go on from 255 with 0, or from 127 with -128.
+    around = np.arange(110, 270).astype(dtype)
+    others = ((queries[::-1], keys), (queries, keys[::2]), (around, keys), (queries, around))
+    for positions in ((queries, keys), *others):
         for bidirectional in (True, False):
             plain, fast = (
                 t5_bias(table, *positions, bidirectional=bidirectional, form=form)

@@ -172,6 +172,45 @@ def test_power_integrals_are_exact(alpha):
             assert abs(found - right) <= 4e-15 * (abs(right) + float(x) ** -min(1, float(a)))
 
 
+@pytest.mark.parametrize("alpha", [0.003, 0.01, 0.05, 0.1, 0.2, 0.7, 1, 5])
+def test_power_integrals_and_slopes_are_those_of_kummers_function(alpha):
+    """Small powers too, whose x^-a is huge: G = M(a, a+1, ix), G' = i a/(a+1) M(a+1, a+2, ix)."""
+    options = {"family": "power", "parameter": alpha}
+    a = 1 / alpha
+    one, none = np.ones(1), np.zeros(1)
+    with mpmath.workdps(60):
+        m = mpmath.mpf(a)
+        for x in [*np.geomspace(0.01, 3000, 30), 0.99 * a, 1.01 * a, a / 2 + 100, a / 2 + 101]:
+            place = mpmath.mpf(float(x)) * 1j
+            value, slope = (mpmath.hyp1f1(m + j, m + j + 1, place) for j in (0, 1))
+            found = mpmath.mpc(*(float(y[0]) for y in remote_decay_integral([x], **options)))
+            assert abs(found - value) <= 4e-15 * abs(value)
+            slope = slope * 1j * m / (m + 1)
+            gradients = [
+                float(remote_decay_integral.vjp(g, [x], **options)[0][0])
+                for g in ((one, none), (none, one))
+            ]
+            assert abs(mpmath.mpc(*gradients) - slope) <= 4e-15 * abs(slope)
+
+
+@pytest.mark.parametrize("base", [1 + 1e-6, 1.001, 1.1])
+def test_stated_error_for_bases_close_to_one(base):
+    with mpmath.workdps(40):
+        for x in (0.1, 3.0, 5.0, 100.0):
+            a, b = mpmath.mpf(x), mpmath.mpf(base)
+            right = (mpmath.ci(a) - mpmath.ci(a / b)) / mpmath.log(b)
+            error = abs(_real([x], "exponential", base)[0] - right)
+            assert error <= 8 * mpmath.mpf(2) ** -53 / mpmath.log(b)
+
+
+def test_far_beyond_the_base_both_ends_are_seen():
+    """G ~ [sin(x)/x - (b/x) sin(x/b)]/ln b for x much larger than b."""
+    b, x = 50.0, np.geomspace(1e4, 1e6, 9)
+    leading = (np.sin(x) / x - b / x * np.sin(x / b)) / math.log(b)
+    rest = (b / x) ** 2 / math.log(b)
+    assert (np.abs(_real(x, "exponential", b) - leading) <= 1.1 * rest).all()
+
+
 def test_agrees_with_the_sine_integrals_of_scipy():
     x = np.geomspace(0.01, 1e4, 50)
     (si, ci), (si_b, ci_b) = scipy.special.sici(x), scipy.special.sici(x / 1e4)

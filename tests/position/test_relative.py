@@ -96,6 +96,14 @@ def test_a_masked_value_is_absent():
     assert out.tolist() == [[1.0]]
 
 
+def test_a_row_of_the_table_that_no_pair_has_is_absent():
+    table = np.array([[np.nan], [2.0], [3.0], [4.0], [np.inf]])
+    out = relative_attention_values(
+        [[0.5, 0.5]], [[0.0], [0.0]], table, [1], [0, 1], order="q_minus_k"
+    )
+    assert out.tolist() == [[3.5]]
+
+
 @pytest.mark.parametrize(
     ("rows", "order", "message"),
     [

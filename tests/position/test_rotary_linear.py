@@ -79,3 +79,19 @@ def test_bad_input():
         rotary_linear_attention(*arrays, pairing="half")
     with pytest.raises(TypeError, match="pairing has no default"):
         rotary_linear_attention(*arrays)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("which", [1, 2])
+def test_what_causal_queries_do_not_see_is_inert(which, bad):
+    """A key after all of them, or its value, that is not finite: in both directions."""
+    q, at = _features(3, 4, 0), np.arange(4)
+    arrays = [q, _features(4, 4, 1), _features(4, 2, 2), at[:3], at]
+    options, g = {"pairing": "half", "causal": True}, _features(3, 2, 3)
+    expected = rotary_linear_attention(*arrays, **options)
+    dq, dk, dvalues, *_ = rotary_linear_attention.vjp(g, *arrays, **options)
+    arrays[which][3] = bad
+    np.testing.assert_array_equal(rotary_linear_attention(*arrays, **options), expected)
+    found = rotary_linear_attention.vjp(g, *arrays, **options)
+    for got, wanted in zip(found, (dq, dk[:3], dvalues), strict=False):
+        np.testing.assert_allclose(got[: len(wanted)], wanted, rtol=1e-13)

@@ -184,6 +184,15 @@ def test_geometric_weights_are_a_complex_recurrence():
         np.testing.assert_allclose(row, [state.real, state.imag], rtol=1e-12)
 
 
+def test_a_value_of_weight_zero_is_absent():
+    values = _x(3, 4)
+    values[2] = math.nan
+    weights = np.array([[0.25, 0.75, 0.0]])
+    found = value_rotary_mixture(weights, values, [1], range(3), pairing="half")
+    alone = value_rotary_mixture(weights[:, :2], values[:2], [1], range(2), pairing="half")
+    np.testing.assert_allclose(found, alone, rtol=1e-14)
+
+
 def test_values_have_an_even_number_of_features():
     with pytest.raises(ValueError, match="even number"):
         value_rotary_mixture(np.ones((1, 1)), np.ones((1, 3)), [0], [0], pairing="half")
