@@ -216,14 +216,14 @@ def lucidrains_rotary(
     return torch.cat(rotated).reshape(x.shape) if rotated else x
 
 
-_PIXELS = {"theta": 4.0, "pairs": 2}
+_PIXELS = {"max_freq": 4.0, "pairs": 2}
 
 
 def _pixel_frequencies():
     """pi to 2 pi in two steps: what it has for max_freq = 4."""
     import numpy as np
 
-    return np.pi * np.linspace(1.0, _PIXELS["theta"] / 2, _PIXELS["pairs"])
+    return np.pi * np.linspace(1.0, _PIXELS["max_freq"] / 2, _PIXELS["pairs"])
 
 
 @peer(
@@ -239,7 +239,10 @@ def lucidrains_pixel(x, positions):
     from rotary_embedding_torch import RotaryEmbedding, apply_rotary_emb
 
     rotary = RotaryEmbedding(
-        2 * _PIXELS["pairs"], freqs_for="pixel", max_freq=_PIXELS["theta"], cache_if_possible=False
+        2 * _PIXELS["pairs"],
+        freqs_for="pixel",
+        max_freq=_PIXELS["max_freq"],
+        cache_if_possible=False,
     )
     tokens, positions = flattened(x, positions)
     return apply_rotary_emb(rotary(positions), tokens).reshape(x.shape)

@@ -192,18 +192,20 @@ def t5_compute_bias(table, query_positions, key_positions, *, bidirectional, max
     dtypes=("float64", "float32", "bfloat16"),
 )
 def x_transformers_t5(table, query_positions, key_positions, *, bidirectional, max_distance=128):
-    """Its scale, by which it multiplies the table, is 1."""
+    """Its scale, by which it multiplies the table, is 1. Its queries are the last ones of as many
+    keys: others are left out."""
     import torch
     from x_transformers.x_transformers import RelativePositionBias
 
     start = _after_a_cache(query_positions, key_positions)
     n, m = len(query_positions), len(key_positions)
-    if table.ndim > 2 or start != m - n:
-        raise NotImplementedError("one table, and queries at the end of the keys")
+    if table.ndim > 2:
+        raise NotImplementedError("one table")
+    every = max(start + n, m)
     module = RelativePositionBias(1.0, not bidirectional, len(table), max_distance, table.shape[-1])
     module.relative_attention_bias.weight = torch.nn.Parameter(table)
     with torch.no_grad():
-        return module(n, m)
+        return module(every - start, every)[:, :n, :m]
 
 
 # --------------------------------------------------------------------------------------- DeBERTa

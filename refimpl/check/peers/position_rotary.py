@@ -74,7 +74,7 @@ def x_transformers_xpos(x, positions, *, role, scale_base=512.0, base=10000.0):
 def _torchtune(path):
     """One file of torchtune, whose package does not import without all that trains models."""
     folder = importlib.util.find_spec("torchtune").submodule_search_locations[0]
-    spec = importlib.util.spec_from_file_location(f"_torchtune_{len(path)}", f"{folder}/{path}")
+    spec = importlib.util.spec_from_file_location(f"torchtune:{path}", f"{folder}/{path}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
