@@ -214,6 +214,17 @@ def multimodal_rotary_embedding_vjp(
     return dx, namespace(x).stack(rows, axis=-2), dfrequencies
 
 
+@multimodal_rotary_embedding.form("single_angles")
+def multimodal_rotary_embedding_single_angles(
+    x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
+):
+    """With angles in x's type, at least float32, as in most code."""
+    theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
+    single = namespace(x).result_type(x.dtype, "float32")
+    angles = astype(chosen, single) * astype(theta, single)[..., None, :]
+    return turned(x, astype(angles, namespace(x).result_type(single, "float64")), pairing)
+
+
 def _multimodal(x, positions, sections, arrangement, base, frequencies):
     """The frequencies (..., h), and the position of every pair (..., n, h)."""
     require_finite("positions", positions)
