@@ -89,7 +89,7 @@ def continuous_position_bias(
     """
     inputs = _signed(hidden_weights, query_positions, key_positions, distance, limit)
     outputs, _ = pair_network(inputs, hidden_weights, hidden_biases, output_weights, output_biases)
-    return outputs if limit is None else limit * sigmoid(outputs)
+    return outputs if limit is None else float(limit) * sigmoid(outputs)
 
 
 @continuous_position_bias.defvjp
@@ -112,7 +112,7 @@ def continuous_position_bias_vjp(
     outputs, hidden = pair_network(inputs, *weights)
     if limit is not None:
         slopes = sigmoid(outputs) * sigmoid(-outputs)
-        g = astype(g * (limit * slopes), outputs.dtype)
+        g = astype(g * (float(limit) * slopes), outputs.dtype)
     return pair_network_vjp(g, inputs, hidden, hidden_weights, output_weights)[1:]
 
 
