@@ -266,7 +266,7 @@ class Run:
         small = [(first, pattern) for pattern in PATTERNS[:3]]
         # An implementation may be for inputs of one kind: only then the search is long.
         large = [*product((first,), PATTERNS[3:]), *product(others, PATTERNS)]
-        for tie, long_search in product(({}, *self.of.ties), (False, True)):
+        for long_search, tie in product((False, True), ({}, *self.of.ties)):
             if long_search and not any(
                 isinstance(refusal.error, NotImplementedError) for refusal in refusals
             ):
