@@ -74,7 +74,7 @@ def relative_attention_logits(q, k, table, query_positions, key_positions, /, *,
     Raises
     ------
     ValueError
-        An even number of rows; an unknown order; shapes that do not fit.
+        An even number of rows; an unknown order; shapes that do not fit; d = 0 without a scale.
     TypeError
         No order; positions that are no integers.
 
@@ -122,6 +122,8 @@ def relative_attention_logits_vjp(
 
 def logit_scale(scale, q, terms: int = 1):
     """The scale next to (..., n, m)."""
+    if scale is None and q.shape[-1] == 0:
+        raise ValueError("scale: there is no default for d = 0, give it")
     return (terms * q.shape[-1]) ** -0.5 if scale is None else scale[..., None, None]
 
 
@@ -244,7 +246,8 @@ def disentangled_logits(
     Raises
     ------
     ValueError
-        An odd number of rows; unknown ``p2c_index``; max_position too small for the buckets.
+        An odd number of rows; unknown ``p2c_index``; max_position too small for the buckets; d = 0
+        without a scale.
     TypeError
         No ``p2c_index``; positions that are no integers.
 
