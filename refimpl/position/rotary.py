@@ -160,9 +160,10 @@ def rotary_embedding(
 
     Breaks when
     -----------
-    Rounding puts an error of about :math:`m \theta_i 2^{-53}` in the angle (some times that for slow
-    pairs, see :func:`rotary_frequencies`): at most 1e-10 at position 1e6, 2e-7 at 2^31. With float32 angles (most codes) it is 2^29 times that. In bfloat16, positions
-    from 257 on are no longer distinct.
+    Rounding puts an error of about :math:`m \theta_i 2^{-53}` in the angle (a few times that for
+    slow pairs, see :func:`rotary_frequencies`): 1e-10 at position 1e6, 2e-7 at 2^31. With float32
+    angles (most codes) it is 2^29 times that. In bfloat16, positions from 257 on are no longer
+    distinct.
 
     Notes
     -----
