@@ -58,7 +58,9 @@ def axial_rotary_embedding(
     Frequencies are those of the share, d/a features, not of the head. With half pairs, "pairs" is
     the vision tower of Qwen2-VL, whose phases [height | width] are tiled twice. The order of the
     axes is that of the rows: height before width in Qwen, x before y in VisionLLaMA. Coordinates
-    start at 1 in torchtune's vision tower.
+    start at 1 in torchtune's vision tower. rotary-embedding-torch has frequencies of its own for
+    pixels, pi linspace(1, f/2, d/2), and coordinates from -1 to 1; :func:`rotary_embedding` takes
+    either.
 
     Breaks when
     -----------

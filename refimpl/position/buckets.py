@@ -68,9 +68,9 @@ def t5_buckets(query_positions, key_positions, /, *, bidirectional, buckets=32, 
     Breaks when
     -----------
     Never here: starts of buckets are compared as whole numbers, the smallest n with
-    :math:`n^{B-E} \ge D^k E^{B-E-k}`. Logarithms in float32 give the same for T5's settings
-    (not for 128 buckets to 100, where n = 80 is a tie), in bfloat16 they do not: n = 45 and n = 90
-    fall into the bucket after their own.
+    :math:`n^{B-E} \ge D^k E^{B-E-k}`. Logarithms in float32 give the same for T5's settings; they
+    may miss ties elsewhere (128 buckets to 100, n = 80), in float64 too (110 in two directions to
+    48, n = 36). In bfloat16 n = 45 and n = 90 fall into the bucket after their own.
 
     Notes
     -----
@@ -306,7 +306,8 @@ def deberta_log_buckets(query_positions, key_positions, /, *, bucket_size=256, m
     Breaks when
     -----------
     Never here: ends of buckets are compared as whole numbers, the largest \|r\| with
-    :math:`|r|^{c-1} \le (M-1)^k c^{c-1-k}`.
+    :math:`|r|^{c-1} \le (M-1)^k c^{c-1-k}`. Logarithms give the same for 256 of 512. Elsewhere
+    they may miss ties, in float64 too: distances 128 and 256 of 128 buckets and M = 513.
 
     References
     ----------

@@ -81,8 +81,9 @@ def relative_attention_logits(q, k, table, query_positions, key_positions, /, *,
     Conventions
     -----------
     Shaw et al., tensor2tensor and bert4keras have key minus query; archives/8130 has query minus
-    key. A table of one is that of the other upside down. NEZHA has fixed sinusoids as rows,
-    K = 64. The scale multiplies both terms.
+    key. A table of one is that of the other upside down. The essay's range need not be symmetric:
+    repeat the row of the nearer end. NEZHA has fixed sinusoids as rows, K = 64. The scale
+    multiplies both terms.
 
     Breaks when
     -----------
@@ -256,7 +257,10 @@ def disentangled_logits(
     Every released model has the code's index: Microsoft's and Hugging Face's third term is
     :math:`Q_{\delta(i,j)}`. The two are not interconvertible, as Q and K come from one table. v2
     and v3 project the table by the weights of the contents (``share_att_key``), after a layer norm.
-    With fewer terms the 3 of the scale is one more than those of position.
+    With fewer terms the 3 of the scale is one more than those of position. Absolute positions enter
+    above: the last layer runs twice by the same weights, with keys and values of the layer below,
+    the first time with a table of positions added to its queries only, the second time with the
+    first's output as queries.
 
     Breaks when
     -----------
