@@ -250,6 +250,20 @@ def expm1_minus(x):
     return xp.where(xp.abs(x) < 0.5, x * x * tail / 2, xp.expm1(x) - x)
 
 
+def sigmoid(x):
+    """1/(1 + exp(-x)), accurate relative to itself at both ends."""
+    xp = namespace(x)
+    # The exponential that does not overflow.
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def log_sigmoid(x):
+    """The logarithm of :func:`sigmoid`, accurate relative to itself at both ends."""
+    xp = namespace(x)
+    return -xp.logaddexp(xp.zeros_like(x), -x)
+
+
 def outer(x, y):
     """x y^T, shape (..., n, m), of vectors (..., n) and (..., m)."""
     return x[..., :, None] * y[..., None, :]

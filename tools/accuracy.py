@@ -1,8 +1,8 @@
 """The README's tables of exactness: ``python -m tools.accuracy`` writes them.
 
-Distances of Gaussians by this library and by public code, in float64 and on the same numbers,
-beside the exact answer. ``--check`` computes our column anew, which needs no other library, and
-compares it with what the README says.
+Distances of Gaussians and logits of rotated vectors by this library and by public code, on the
+same numbers, beside the exact answer. ``--check`` computes our column anew, which needs no other
+library, and compares it with what the README says.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import mpmath
 import numpy as np
 
-from refimpl.check.peers import gaussian, gaussian_transport
+from refimpl.check.peers import gaussian, gaussian_transport, position
 from refimpl.formula import find
 from tools import golden
 from tools.index import README, between
@@ -39,7 +40,7 @@ class Way(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A distance, the cases that it is computed on, and the ways of others."""
+    """A quantity, the cases that it is computed on, and the ways of others."""
 
     title: str
     formula: str
@@ -47,6 +48,9 @@ class Table(NamedTuple):
     options: dict
     cases: Callable[[], dict[str, tuple]]
     others: dict[str, Way]
+    number: Callable = itemgetter(0)
+    """What is compared, of all entries of an answer."""
+    floor: float = FLOOR
 
 
 class Row(NamedTuple):
@@ -129,6 +133,19 @@ def _samples() -> dict[str, tuple]:
     }
 
 
+def _far() -> dict[str, tuple]:
+    """A query three tokens after its key: the logit is the same wherever they are."""
+    vectors = np.random.default_rng(3).standard_normal((2, 128)).astype("float32")
+    places = (100, 4096, 32768, 131072, 1_000_000)
+    return {f"position {m}": (vectors, np.array([m, m - 3])) for m in places}
+
+
+def _product(entries):
+    """The logit of the first row and the second."""
+    half = len(entries) // 2
+    return sum(a * b for a, b in zip(entries[:half], entries[half:], strict=True))
+
+
 # ------------------------------------------------------------------------------ ways of others
 
 
@@ -136,9 +153,14 @@ def _on_torch(function: Callable) -> Callable:
     def call(*arrays):
         import torch
 
-        return float(function(*map(torch.from_numpy, map(np.array, arrays))))
+        return function(*map(torch.from_numpy, map(np.array, arrays))).numpy()
 
     return call
+
+
+def _neighbours_are_pairs(x, positions):
+    """Pairs are neighbours there: with features in that order products are the same."""
+    return position.lucidrains_rotary(x.unflatten(-1, (2, -1)).mT.flatten(-2), positions)
 
 
 def _pot_squared(*arrays) -> float:
@@ -168,7 +190,7 @@ TABLES = (
     Table(
         "Kullback-Leibler divergence",
         "gaussian_kl",
-        "divergence",
+        "gaussian.divergence",
         {},
         _regular,
         {"torch.distributions": Way(("torch",), _on_torch(gaussian.torch_kl))},
@@ -176,7 +198,7 @@ TABLES = (
     Table(
         "Squared Wasserstein-2 (Bures) distance",
         "wasserstein_squared",
-        "transport",
+        "gaussian.transport",
         {},
         _centred,
         {
@@ -192,7 +214,7 @@ TABLES = (
     Table(
         "Frechet distance of samples",
         "frechet_distance",
-        "frechet",
+        "gaussian.frechet",
         {"ddof": 1},
         _samples,
         {
@@ -201,6 +223,23 @@ TABLES = (
             ),
             "torchmetrics": Way(("torchmetrics", "torch"), _torchmetrics_of_samples),
         },
+    ),
+    Table(
+        "Logit of rotated vectors in float32",
+        "rotary_embedding",
+        "position.rotary",
+        {"pairing": "half"},
+        _far,
+        {
+            "transformers (Llama)": Way(
+                ("torch", "transformers"), _on_torch(position.transformers_llama)
+            ),
+            "rotary-embedding-torch": Way(
+                ("torch", "rotary_embedding_torch"), _on_torch(_neighbours_are_pairs)
+            ),
+        },
+        number=_product,
+        floor=1e-6,
     ),
 )
 
@@ -216,25 +255,28 @@ def missing() -> list[str]:
 
 def rows(table: Table, others: bool) -> Iterator[Row]:
     """Every case of a table, by us and, if wanted, by the others."""
-    importlib.import_module(f"tools.golden.gaussian.{table.module}")
+    importlib.import_module(f"tools.golden.{table.module}")
     definition, formula = golden.TABLE[table.formula], find(table.formula)
-    ways = {OURS: lambda *arrays: float(formula(*arrays, **table.options))}
+    ways = {OURS: lambda *arrays: formula(*arrays, **table.options)}
     if others:
         ways |= {name: way.function for name, way in table.others.items()}
     for case, arrays in table.cases().items():
         with mpmath.workdps(DIGITS):
-            ((value,),) = golden.evaluate(definition, arrays, table.options)
+            (entries,) = golden.evaluate(definition, arrays, table.options)
+            value = table.number(entries)
         # What is 0 comes out of mpmath as a rounding error of its own.
         value = mpmath.mpf(0) if abs(value) < 1e-30 else value
-        yield Row(case, value, {name: _error(way, arrays, value) for name, way in ways.items()})
+        found = {name: _error(table, way, arrays, value) for name, way in ways.items()}
+        yield Row(case, value, found)
 
 
-def _error(way: Callable, arrays: tuple, value) -> str:
+def _error(table: Table, way: Callable, arrays: tuple, value) -> str:
     """The relative error; where the answer is 0, what was found instead; or why nothing was."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            found = way(*(array.copy() for array in arrays))
+            entries = np.ravel(way(*(array.copy() for array in arrays))).astype(float)
+            found = float(table.number(entries))
         except (ValueError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
             return f"raises {type(error).__name__}"
     if not math.isfinite(found):
@@ -242,8 +284,8 @@ def _error(way: Callable, arrays: tuple, value) -> str:
     if value == 0 and found != 0:
         return f"finds {_short(found)}"
     with mpmath.workdps(DIGITS):
-        error = float(abs(mpmath.mpf(found) - value) / (value or 1))
-    return _short(error) + (", negative" if found < 0 else "")
+        error = float(abs(mpmath.mpf(found) - value) / (abs(value) or 1))
+    return _short(error) + (", negative" if found < 0 <= value else "")
 
 
 def _short(x: float) -> str:
@@ -271,7 +313,7 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def _value(row: Row) -> str:
-    return mpmath.nstr(row.value, 3) if row.value else "0"
+    return mpmath.nstr(row.value, 3).removesuffix(".0") if row.value else "0"
 
 
 def printed(readme: str) -> dict[tuple[str, str], tuple[str, str]]:
@@ -296,15 +338,15 @@ def disagreements(readme: str) -> Iterator[str]:
             value = _value(row)
             if exact != value:
                 yield f"{table.formula}, {row.case}: the value is {value}, not {exact}"
-            elif not _holds(row.found[OURS], ours):
+            elif not _holds(row.found[OURS], ours, table.floor):
                 yield f"{table.formula}, {row.case}: our error is {row.found[OURS]}, not {ours}"
     for formula, case in says:
         yield f"{formula}, {case}: there is no such case"
 
 
-def _holds(found: str, says: str) -> bool:
+def _holds(found: str, says: str, floor: float = FLOOR) -> bool:
     try:
-        return float(found) <= max(SLACK * float(says), FLOOR)
+        return float(found) <= max(SLACK * float(says), floor)
     except ValueError:
         return found == says
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from refimpl.position.absolute import sinusoidal_encoding
-from refimpl.position.axial import axial_rotary_embedding
 from refimpl.position.bias import alibi_bias, kerple_bias
 from refimpl.position.decay import (
     abel_decay_bound,
     remote_decay_integral,
     sinusoid_inner_product,
 )
+from refimpl.position.grid import grid_sinusoidal_encoding
 from refimpl.position.rotary import rotary_frequencies
+from refimpl.position.sandwich import sandwich_bias
 from refimpl.position.scaling import (
     dynamic_ntk_frequencies,
     linear_scaled_frequencies,
@@ -71,9 +72,8 @@ def gram_matrices() -> Curves:
         )
         for base in (10000, 100)
     }
-    cells = np.indices((12, 12)).reshape(2, -1)
-    tables["ones that two axes rotate"] = axial_rotary_embedding(
-        np.ones((144, _DIM)), cells, pairing="half", split="features", base=100.0
+    tables["sinusoids in a grid, base 100"] = grid_sinusoidal_encoding(
+        *np.indices((12, 12)).reshape(2, -1), dim=_DIM, first="rows", base=100.0, **options
     )
     return {label: table @ table.T for label, table in tables.items()}
 
@@ -110,6 +110,9 @@ def bias_curves(distances: np.ndarray) -> Curves:
         "ALiBi, slope 1/256": of(alibi_bias, 1 / 256, sides="causal"),
         "KERPLE, logarithm": of(kerple_bias, 2.0, 0.5, kernel="log"),
         "KERPLE, power 1/2": of(kerple_bias, 0.5, 0.5, kernel="power"),
+        "Sandwich, head 8 of 8": sandwich_bias(
+            rotary_frequencies(10000.0, dim=_DIM), here, -distances, heads=8, centred=True
+        )[-1, 0],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refimpl.attention.masks import band
 from refimpl.backend import namespace
-from refimpl.core import weighted_sum
+from refimpl.core import sigmoid, weighted_sum
 from refimpl.formula import formula
 
 _SOURCE = "Hua et al. 2022 (arXiv:2202.10447), section 3; kexue.fm/archives/8934"
@@ -217,17 +217,10 @@ def gated_attention_unit_vjp(
     return dx, *dweights, dgain, dshift, dweight_out, dbias
 
 
-def _sigmoid(t):
-    """1/(1 + exp(-t)), by the exponential that does not overflow."""
-    xp = namespace(t)
-    small = xp.exp(-xp.abs(t))
-    return xp.where(t >= 0, 1 / (1 + small), small / (1 + small))
-
-
 def _silu(t):
-    return t * _sigmoid(t)
+    return t * sigmoid(t)
 
 
 def _silu_slope(t):
-    gate = _sigmoid(t)
+    gate = sigmoid(t)
     return gate * (1 + t * (1 - gate))

@@ -262,10 +262,17 @@ class Run:
         Some implementations need certain axes to be of one length; that is found out here too.
         """
         refusals = []
-        regime = next(iter(self.of.regimes.values()))
-        for tie in ({}, *self.of.ties):
+        first, *others = self.of.regimes.values()
+        small = [(first, pattern) for pattern in PATTERNS[:3]]
+        # An implementation may be for inputs of one kind: only then the search is long.
+        large = [*product((first,), PATTERNS[3:]), *product(others, PATTERNS)]
+        for tie, long_search in product(({}, *self.of.ties), (False, True)):
+            if long_search and not any(
+                isinstance(refusal.error, NotImplementedError) for refusal in refusals
+            ):
+                continue
             self.tie = tie
-            for batch, pattern in product(BATCHES, PATTERNS[:3]):
+            for batch, (regime, pattern) in product(BATCHES, large if long_search else small):
                 for plan in self._sampled(regime, pattern, batch):
                     trial = self.trial(plan)
                     if trial is None:

@@ -80,7 +80,7 @@ def axial_rotary_embedding(
     """
     order, back = _feature_order(x, positions, pairing, split)
     angles = _axial_angles(x, positions, base)
-    return _turned(x[..., order], angles, pairing)[..., back]
+    return turned(x[..., order], angles, pairing)[..., back]
 
 
 @axial_rotary_embedding.defvjp
@@ -88,7 +88,7 @@ def axial_rotary_embedding_vjp(g, x, positions, /, *, pairing, split, base=10000
     """As of rotation by given angles; the angle m_k theta_i has the slope theta_i in m_k."""
     order, back = _feature_order(x, positions, pairing, split)
     angles = _axial_angles(x, positions, base)
-    dx, dangles = _turned_vjp(g[..., order], x[..., order], angles, pairing)
+    dx, dangles = turned_vjp(g[..., order], x[..., order], angles, pairing)
     theta = _share_frequencies(x, positions, base, dangles.dtype)
     shares = dangles.reshape(*dangles.shape[:-1], positions.shape[-2], theta.shape[-1])
     return dx[..., back], (shares * theta).sum(axis=-1).swapaxes(-1, -2)
@@ -199,7 +199,7 @@ def multimodal_rotary_embedding(
     array([[ 1.    , -0.99  ,  1.    ,  0.    ,  0.1411,  0.    ]])
     """
     theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
-    return _turned(x, chosen * theta[..., None, :], pairing)
+    return turned(x, chosen * theta[..., None, :], pairing)
 
 
 @multimodal_rotary_embedding.defvjp
@@ -208,12 +208,23 @@ def multimodal_rotary_embedding_vjp(
 ):
     """As of rotation by given angles; the angle of pair p goes to its axis and its frequency."""
     theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
-    dx, dangles = _turned_vjp(g, x, chosen * theta[..., None, :], pairing)
+    dx, dangles = turned_vjp(g, x, chosen * theta[..., None, :], pairing)
     axes = namespace(x).asarray(multimodal_axes(sections, arrangement))
     by_pair = dangles * theta[..., None, :]
     rows = [(by_pair * (axes == k)).sum(axis=-1) for k in range(3)]
     dfrequencies = None if frequencies is None else (dangles * chosen).sum(axis=-2)
     return dx, namespace(x).stack(rows, axis=-2), dfrequencies
+
+
+@multimodal_rotary_embedding.form("single_angles")
+def multimodal_rotary_embedding_single_angles(
+    x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
+):
+    """With angles in x's type, at least float32, as in most code."""
+    theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
+    single = namespace(x).result_type(x.dtype, "float32")
+    angles = astype(chosen, single) * astype(theta, single)[..., None, :]
+    return turned(x, astype(angles, namespace(x).result_type(single, "float64")), pairing)
 
 
 def _multimodal(x, positions, sections, arrangement, base, frequencies):
@@ -288,7 +299,7 @@ def multimodal_positions(start: Any, /, *, segments: tuple) -> Any:
     As in the paper and in the documentation of transformers pull 35569. Qwen2.5-VL counts frames in
     steps of time instead of one by one. Transformers 5.23 lets text after a video start at
     c + max(H, W), whatever T is, so that a long video overlaps the text. RoPE-Tie and RoPE-TV
-    (kexue.fm/archives/10040, /10352) put images elsewhere.
+    put images elsewhere: :func:`tied_positions`.
 
     Breaks when
     -----------
@@ -310,8 +321,8 @@ def multimodal_positions(start: Any, /, *, segments: tuple) -> Any:
     xp = namespace(start)
     rows, at = [], 0
     for segment in segments:
-        grid = _extents(segment)
-        index = xp.stack([axis.reshape(-1) for axis in _grid(xp, grid, segment)])
+        grid = extents(segment)
+        index = xp.stack([axis.reshape(-1) for axis in cells_of(xp, grid, segment)])
         rows.append(at + index)
         at += max(grid) if min(grid) > 0 else 0
     empty = xp.zeros((3, 0), dtype="float64")
@@ -324,7 +335,7 @@ def multimodal_positions_vjp(g, start, /, *, segments):
     return (g.sum(axis=(-2, -1)),)
 
 
-def _extents(segment):
+def extents(segment):
     """(n, 1, 1) of a text, (T, H, W) of a grid."""
     grid = (int(segment), 1, 1) if _is_text(segment) else tuple(segment)
     if len(grid) != 3 or min(grid) < 0:
@@ -332,7 +343,7 @@ def _extents(segment):
     return grid
 
 
-def _grid(xp, grid, segment):
+def cells_of(xp, grid, segment):
     """Time, height and width of each token; of text, three times the same."""
     axes = xp.meshgrid(*(xp.arange(n, dtype="float64") for n in grid), indexing="ij")
     return (axes[0],) * 3 if _is_text(segment) else axes
@@ -346,14 +357,14 @@ def _is_text(segment):
 # ------------------------------------------------------------------------------ rotation by angles
 
 
-def _turned(x, angles, pairing):
+def turned(x, angles, pairing):
     """x (..., n, 2h) rotated by angles (..., n, h): each token has frequencies of its own."""
     one = namespace(x).ones(1)
     turned = rotary_embedding(x[..., None, :], one, pairing=pairing, frequencies=angles)
     return turned[..., 0, :]
 
 
-def _turned_vjp(g, x, angles, pairing):
+def turned_vjp(g, x, angles, pairing):
     """Gradients in x and in the angles, both with all leading axes."""
     xp = namespace(x)
     lead = g.shape[:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import astype, namespace
+from refimpl.core import sigmoid
 from refimpl.formula import formula
 from refimpl.position.relative import picked, picked_vjp
 
@@ -88,7 +89,7 @@ def _parts(q, gate_logits, table, mask):
     rows = table.shape[-2]
     if rows == 0:
         raise ValueError("table: expected at least one row, got none")
-    gates, closed = _sigmoid(gate_logits), _sigmoid(-gate_logits)
+    gates, closed = sigmoid(gate_logits), sigmoid(-gate_logits)
     slopes = gates * closed
     if mask is not None:
         gates, slopes = (xp.where(mask, x, 0).astype(q.dtype) for x in (gates, slopes))
@@ -99,9 +100,3 @@ def _parts(q, gate_logits, table, mask):
     whole = xp.floor(clipped)
     products = q @ table.swapaxes(-1, -2)
     return slopes, positions < rows - 1, astype(whole, "int64"), clipped - whole, products
-
-
-def _sigmoid(x):
-    """1/(1 + exp(-x)), accurate relative to itself at both ends."""
-    xp = namespace(x)
-    return xp.exp(-xp.logaddexp(xp.zeros_like(x), -x))

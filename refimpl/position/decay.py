@@ -55,7 +55,7 @@ def sinusoid_inner_product(distances: Any, frequencies: Any, /) -> Any:
     -----------
     Not divided by h. It is the same for sines or cosines first, interleaved or in halves, and for
     :math:`\langle R_m q, R_n k\rangle` of vectors of ones it is twice this. As a bias of logits it
-    is called Sandwich.
+    is called Sandwich, :func:`sandwich_bias`.
 
     Breaks when
     -----------

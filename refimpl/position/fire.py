@@ -7,7 +7,8 @@ import math
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_nonnegative, require_positive, x_minus_log1p
 from refimpl.formula import formula
-from refimpl.position.bias import over_pairs, signed_distances
+from refimpl.position.bias import signed_distances
+from refimpl.position.network import pair_network, pair_network_vjp
 
 
 @formula(
@@ -81,10 +82,8 @@ def fire_bias(
     x, *_ = _fire_inputs(
         hidden_weights, query_positions, key_positions, log_rate, threshold, epsilon
     )
-    hidden = _fire_hidden(x, hidden_weights, hidden_biases)
-    xp = namespace(hidden)
-    outputs = xp.maximum(hidden, 0) @ output_weights[..., None, :, :]
-    return xp.moveaxis(outputs, -1, -3) + over_pairs(output_biases)
+    weights = hidden_weights[..., None, :], hidden_biases, output_weights, output_biases
+    return pair_network(x[..., None], *weights)[0]
 
 
 @fire_bias.defvjp
@@ -106,32 +105,17 @@ def fire_bias_vjp(
     x, distances, ends, c, norm = _fire_inputs(
         hidden_weights, query_positions, key_positions, log_rate, threshold, epsilon
     )
-    hidden = _fire_hidden(x, hidden_weights, hidden_biases)
-    xp = namespace(hidden)
-    g = xp.moveaxis(g, -3, -1)
-    active = xp.maximum(hidden, 0)
-    s, h = output_weights.shape[-2:]
-    pairs = g.shape[-3] * g.shape[-2]
-    rows = active.reshape(*active.shape[:-3], pairs, s)
-    doutput = rows.swapaxes(-1, -2) @ g.reshape(*g.shape[:-3], pairs, h)
-    dhidden = xp.where(hidden > 0, g @ output_weights[..., None, :, :].swapaxes(-1, -2), 0)
-    dhidden = astype(dhidden, hidden.dtype)
-    dweights = (dhidden * astype(x, hidden.dtype)[..., None]).sum(axis=(-3, -2))
-    dx = astype(dhidden @ hidden_weights[..., None, :, None], x.dtype)[..., 0]
+    inputs, rows = x[..., None], hidden_weights[..., None, :]
+    _, hidden = pair_network(inputs, rows, hidden_biases, output_weights, output_biases)
+    dx, drows, *others = pair_network_vjp(g, inputs, hidden, rows, output_weights)
+    dx, xp = dx[..., 0], namespace(x)
     # c dpsi(t)/dc is psi(t) less a term of second order in t, whose parts must not cancel.
     by_rate = (x * (_second_order(c * ends) + epsilon) - _second_order(c * distances)) / (c * norm)
     is_at_threshold = ends > astype(query_positions, x.dtype)[..., :, None]
     by_threshold = xp.where(is_at_threshold, -x * c / (1 + c * ends) / norm, 0.0)
     drate, dthreshold = ((dx * slope).sum(axis=(-2, -1)) for slope in (by_rate, by_threshold))
     dtype = hidden_weights.dtype
-    return (
-        dweights,
-        dhidden.sum(axis=(-3, -2)),
-        doutput,
-        g.sum(axis=(-3, -2)),
-        astype(drate, dtype),
-        astype(dthreshold, dtype),
-    )
+    return drows[..., 0, :], *others, astype(drate, dtype), astype(dthreshold, dtype)
 
 
 def _fire_inputs(weights, query_positions, key_positions, log_rate, threshold, epsilon):
@@ -156,9 +140,3 @@ def _second_order(u):
     xp = namespace(u)
     part = u / (1 + u)
     return xp.where(part < 0.25, x_minus_log1p(-part), xp.log1p(u) - part)
-
-
-def _fire_hidden(x, weights, biases):
-    """Arguments of the maximum, (..., n, m, s), in the type of the weights."""
-    x = astype(x, weights.dtype)[..., None]
-    return x * weights[..., None, None, :] + biases[..., None, None, :]

@@ -26,7 +26,7 @@ def picked_vjp(g, index, count: int):
     return scatter_rows(g[..., None], index, count)[..., 0]
 
 
-def _row_of_distance(table, query_positions, key_positions, order):
+def row_of_distance(table, query_positions, key_positions, order):
     """The row of the table for each pair: distance 0 is in the middle, ends are for all beyond."""
     if order not in _ORDERS:
         raise ValueError(f"order: expected one of {list(_ORDERS)}, got {order!r}")
@@ -102,7 +102,7 @@ def relative_attention_logits(q, k, table, query_positions, key_positions, /, *,
     ...     [[1.0]], [[0.0]] * 3, table, [1], places, order="k_minus_q")
     array([[  1.,  10., 100.]])
     """
-    index = _row_of_distance(table, query_positions, key_positions, order)
+    index = row_of_distance(table, query_positions, key_positions, order)
     return logit_scale(scale, q) * (
         q @ k.swapaxes(-1, -2) + picked(q @ table.swapaxes(-1, -2), index)
     )
@@ -113,7 +113,7 @@ def relative_attention_logits_vjp(
     g, q, k, table, query_positions, key_positions, /, *, order, scale=None
 ):
     """The cotangents of all pairs of a query that share a row of the table add up."""
-    index = _row_of_distance(table, query_positions, key_positions, order)
+    index = row_of_distance(table, query_positions, key_positions, order)
     raw = q @ k.swapaxes(-1, -2) + picked(q @ table.swapaxes(-1, -2), index)
     ds = g * logit_scale(scale, q)
     by_row = picked_vjp(ds, index, table.shape[-2])
@@ -179,7 +179,7 @@ def relative_attention_values(weights, values, table, query_positions, key_posit
     ...     [[0.25, 0.75]], [[0.0], [0.0]], [[1.0], [2.0], [4.0]], [0], [0, 1], order="k_minus_q")
     array([[3.5]])
     """
-    index = _row_of_distance(table, query_positions, key_positions, order)
+    index = row_of_distance(table, query_positions, key_positions, order)
     by_row = picked_vjp(weights, index, table.shape[-2])
     return weighted_sum(weights, values) + weighted_sum(by_row, table)
 
@@ -189,7 +189,7 @@ def relative_attention_values_vjp(
     g, weights, values, table, query_positions, key_positions, /, *, order
 ):
     """dA_ij = <g_i, v_j + P_c(i,j)>; the table gets the weights of its distances."""
-    index = _row_of_distance(table, query_positions, key_positions, order)
+    index = row_of_distance(table, query_positions, key_positions, order)
     by_row = picked_vjp(weights, index, table.shape[-2])
     dweights = g @ values.swapaxes(-1, -2) + picked(g @ table.swapaxes(-1, -2), index)
     return dweights, weights.swapaxes(-1, -2) @ g, by_row.swapaxes(-1, -2) @ g

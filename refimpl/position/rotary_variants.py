@@ -119,6 +119,18 @@ def xpos_embedding_vjp(
     return astype(dx, x.dtype), dpositions + (scaled * rotated * rate).sum(axis=-1)
 
 
+@xpos_embedding.form("single_angles")
+def xpos_embedding_single_angles(
+    x, positions, /, *, pairing, role, centre, scale_base=512.0, gamma=0.4, base=10000.0
+):
+    """With angles and exponents in x's type, at least float32, as in most code."""
+    xp = namespace(x)
+    _, scale = _growth(x, positions, role, centre, scale_base, gamma, pairing)
+    exponent = astype(xp.log(scale), xp.result_type(x.dtype, "float32"))
+    rotated = rotary_embedding(x, positions, pairing=pairing, base=base, form="single_angles")
+    return rotated * astype(xp.exp(exponent), x.dtype)
+
+
 def _growth(x, positions, role, centre, scale_base, gamma, pairing):
     """The logarithm of the growth per position, (d,), and zeta^(+-(n - c)/B), (..., n, d)."""
     if role not in ("query", "key"):

@@ -216,6 +216,21 @@ def test_honest_candidates_pass_with_their_limits_noted():
         assert any(word in note for note in result.notes), result.notes
 
 
+def test_an_implementation_may_be_for_inputs_of_one_kind():
+    slopes = find("alibi_slopes")
+
+    def of_the_paper(alibi_bias_max, *, heads, rule):
+        if alibi_bias_max.ndim or alibi_bias_max != 8:
+            raise NotImplementedError("a maximum of 8")
+        return refimpl.alibi_slopes(8, heads=heads, rule=rule)
+
+    def never(alibi_bias_max, *, heads, rule):
+        raise NotImplementedError("nothing")
+
+    assert _verdict(of_the_paper, formula=slopes).verdict == "pass"
+    assert _verdict(never, formula=slopes).verdict == "could not run"
+
+
 def test_a_wider_output_type_is_noted_and_a_narrower_one_fails():
     def wider(q, k, v):
         return good(*(x.astype(np.float64) for x in (q, k, v)))

@@ -177,6 +177,16 @@ def test_positions_feed_the_rotation():
     assert y.shape == (7, 128)
 
 
+def test_float32_angles_differ_where_they_should():
+    """The baseline form makes the errors of float32 angles in float32, and none in float64."""
+    at = np.full((3, 1), 8191)
+    for dtype, low, high in (("float32", 1e-5, 1e-2), ("float64", 0.0, 1e-15)):
+        x = np.ones((1, 128), dtype)
+        plain = multimodal_rotary_embedding(x, at, **QWEN3)
+        single = multimodal_rotary_embedding(x, at, **QWEN3, form="single_angles")
+        assert low <= np.abs(plain - single).max() <= high
+
+
 def test_empty_segments():
     assert multimodal_positions(0, segments=()).shape == (3, 0)
     at = multimodal_positions(4.0, segments=(0, (1, 0, 5), 2))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 
 from refimpl.attention.softmax import softmax_attention
+from refimpl.core import log_sigmoid, sigmoid
 from refimpl.position.contextual import contextual_bias
 
 
@@ -95,3 +97,16 @@ def test_bad_input():
     assert all(np.isfinite(x).all() for x in gradients)
     with pytest.raises(TypeError, match="mask: expected booleans"):
         contextual_bias(q, logits, table, mask=np.ones((6, 6)))
+
+
+@pytest.mark.parametrize("function", [sigmoid, log_sigmoid])
+def test_gates_are_accurate_at_both_ends(function):
+    x = np.concatenate([np.linspace(-700.0, 700.0, 57), [-1e-9, 0.0, 1e-9, 37.0]])
+    with mpmath.workdps(700):
+        exact = [1 / (1 + mpmath.exp(-mpmath.mpf(t))) for t in x.tolist()]
+        exact = [float(mpmath.log(y) if function is log_sigmoid else y) for y in exact]
+    np.testing.assert_allclose(function(x), exact, rtol=1e-15)
+    with np.errstate(invalid="ignore"):
+        ends = function(np.array([-np.inf, np.inf, np.nan]))
+    expected = [-np.inf, 0, np.nan] if function is log_sigmoid else [0, 1, np.nan]
+    np.testing.assert_array_equal(ends, expected)

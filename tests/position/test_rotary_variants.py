@@ -20,6 +20,16 @@ def _x(*shape, seed=0):
 XPOS = {"pairing": "half", "centre": 0.0}
 
 
+def test_float32_angles_differ_where_they_should():
+    """The baseline form makes the errors of float32 angles in float32, and none in float64."""
+    options = XPOS | {"role": "key", "scale_base": 8192.0}
+    for dtype, low, high in (("float32", 1e-5, 1e-2), ("float64", 0.0, 1e-11)):
+        x = np.ones((1, 128), dtype)
+        plain = xpos_embedding(x, [8191], **options)
+        single = xpos_embedding(x, [8191], **options, form="single_angles")
+        assert low <= np.abs(plain - single).max() <= high
+
+
 def test_published_powers():
     """zeta of 64 features, read off a key of ones 512 tokens after the centre, where B = 512."""
     y = xpos_embedding(np.ones((1, 64)), [512], role="query", **XPOS)

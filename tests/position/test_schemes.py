@@ -13,9 +13,12 @@ from refimpl.position.absolute import sinusoidal_encoding
 from refimpl.position.axial import axial_rotary_embedding, multimodal_rotary_embedding
 from refimpl.position.bias import alibi_bias, kerple_bias
 from refimpl.position.buckets import t5_bias
+from refimpl.position.continuous import continuous_position_bias
 from refimpl.position.relative import disentangled_logits, relative_attention_logits
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
+from refimpl.position.rotary_mixed import mixed_rotary_embedding
 from refimpl.position.rotary_variants import rerope_logits, xpos_embedding
+from refimpl.position.sandwich import sandwich_bias
 from refimpl.position.scaling import linear_scaled_frequencies, ntk_frequencies
 from refimpl.position.scaling_by_parts import llama3_frequencies, yarn_frequencies
 from refimpl.position.transformer_xl import transformer_xl_logits
@@ -27,6 +30,8 @@ OTHER_TABLE = RNG.standard_normal((41, D))
 VECTORS = RNG.standard_normal((2, D))
 BUCKETS = RNG.standard_normal((32, 1))
 MATRIX = RNG.standard_normal((D, D))
+PLANE = RNG.standard_normal((2, D // 2))
+NETWORK = tuple(RNG.standard_normal(shape) for shape in ((1, 8), 8, (8, 1), 1))
 THETA = rotary_frequencies(10000.0, dim=D)
 
 
@@ -83,6 +88,11 @@ SCHEMES = {
             arrangement="contiguous",
         )
     ),
+    "RoPE-Mixed": _by_rotation(
+        lambda x, at: mixed_rotary_embedding(
+            x, np.stack([at, 2 * at]), PLANE, pairing="interleaved"
+        )
+    ),
     "ReRoPE": lambda q, k, i, j: rerope_logits(q, k, i, j, pairing="half", window=4.0),
     "leaky ReRoPE": lambda q, k, i, j: rerope_logits(
         q, k, i, j, pairing="half", window=4.0, leak=8.0
@@ -101,6 +111,12 @@ SCHEMES = {
     "T5, causal": _plus(lambda i, j: t5_bias(BUCKETS, i, j, bidirectional=False)),
     "ALiBi": _plus(lambda i, j: alibi_bias([0.5], i, j, sides="symmetric")),
     "KERPLE": _plus(lambda i, j: kerple_bias([2.0], [0.5], i, j, kernel="log")),
+    "Sandwich": _plus(lambda i, j: sandwich_bias(THETA, i, j, heads=1, centred=False)),
+    "Swin V2": _plus(
+        lambda i, j: continuous_position_bias(
+            *NETWORK, i[None, :], j[None, :], distance="log8", limit=16.0
+        )
+    ),
 }
 
 each = pytest.mark.parametrize("logits", SCHEMES.values(), ids=SCHEMES)

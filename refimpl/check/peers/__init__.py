@@ -151,5 +151,15 @@ def _row(line: dict) -> str:
 
 
 # The adapters file themselves when they are imported, which needs what is above.
-for _topic in ("attention", "attention_variants", "position", "gaussian", "gaussian_transport"):
+for _topic in (
+    "attention",
+    "attention_variants",
+    "position",
+    "position_rotary",
+    "position_scaling",
+    "position_absolute",
+    "position_bias",
+    "gaussian",
+    "gaussian_transport",
+):
     importlib.import_module(f"{__name__}.{_topic}")

@@ -183,7 +183,10 @@ class _WithoutTorchvision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def formula_of(module: str, name: str):
     """A function of a package for images, without the builds of torchvision that it asks for."""
     if module not in sys.modules:
-        importlib.import_module("torch")
+        # Those that ask once whether torchvision is installed must not find the placeholder.
+        for honest in ("torch", "transformers"):
+            if importlib.util.find_spec(honest):
+                importlib.import_module(honest)
         finder = _WithoutTorchvision()
         before = {k: v for k, v in sys.modules.items() if k.partition(".")[0] == "torchvision"}
         for key in before:

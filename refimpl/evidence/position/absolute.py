@@ -140,6 +140,22 @@ def cubic(rng, shape):
     return Case((_table(rng, shape) * sizes,), {"kernel": "cubic", "length": 9})
 
 
+def _largest_row(x):
+    return float(np.sqrt(np.square(x).sum(axis=-1)).max(initial=0.0))
+
+
+@interpolated.output_terms
+def _rows_nearby(table, **options):
+    """Places have errors of a few roundings of the last one, for which large rows are to be paid:
+    also where their weight is 0, or they cancel."""
+    return [(4 + table.shape[-2]) * _largest_row(table)]
+
+
+@interpolated.gradient_terms
+def _tokens_nearby(g, table, **options):
+    return {"table": (4 + table.shape[-2]) * _largest_row(g)}
+
+
 # --------------------------------------------------------------------------- laws: sinusoids
 
 

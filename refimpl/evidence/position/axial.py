@@ -255,7 +255,7 @@ def _places(sections, arrangement):
 # ------------------------------------------------------------------------------ laws of positions
 
 
-def _runs(case):
+def runs(case):
     """Segment by segment: its extents, and where its tokens begin and end."""
     at = 0
     for segment in case.options["segments"]:
@@ -276,7 +276,7 @@ def starts_shift_everything(f, case):
 def each_segment_begins_after_all_earlier_numbers(f, case):
     """The first token of a segment is the highest number so far plus one, on every axis"""
     at = _wide(case.call(f))
-    for _, begin, end in _runs(case):
+    for _, begin, end in runs(case):
         if begin and end > begin:
             highest = at[..., :begin].max(axis=(-2, -1))
             first = at[..., begin]
@@ -288,7 +288,7 @@ def each_segment_begins_after_all_earlier_numbers(f, case):
 def grids_hold_every_cell_once(f, case):
     """Within a grid the numbers are all cells, with the width fastest"""
     at = _wide(case.call(f))
-    for segment, begin, end in _runs(case):
+    for segment, begin, end in runs(case):
         inside = at[..., begin:end] - at[..., begin : begin + 1]
         if isinstance(segment, int):
             cells = np.broadcast_to(np.arange(segment), (3, segment))

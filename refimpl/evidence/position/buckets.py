@@ -110,6 +110,12 @@ def edges(rng, shape):
     return Case((_table(rng, shape), *_at_edges(rng, shape, T5_EDGES)))
 
 
+@bias.gradient_terms
+def _sums(g, table, *positions, **options):
+    """What is added up for a head, one after the other."""
+    return {"table": float(np.abs(g).sum(axis=(-2, -1)).max(initial=0.0))}
+
+
 # --------------------------------------------------------------------------------- laws of buckets
 
 

@@ -263,3 +263,14 @@ def table_gradient_of_the_lower_row(g, q, logits, table, *, mask=None):
     xp = namespace(q)
     shifted = xp.concatenate([found[2][..., 1:, :], found[2][..., :1, :]], axis=-2)
     return (*found[:2], shifted)
+
+
+@bias.mutant(gradient=True)
+def nothing_at_whole_positions(g, q, logits, table, *, mask=None):
+    """No gradient passes to the gates where a position is a whole number, its own floor and ceil"""
+    found = contextual_bias.vjp(g, q, logits, table, mask=mask)
+    xp = namespace(q)
+    gates = _gates(logits, mask)
+    places = xp.cumsum(gates[..., ::-1], axis=-1)[..., ::-1]
+    between = xp.where(places == xp.floor(places), 0.0, g)
+    return found[0], contextual_bias.vjp(between, q, logits, table, mask=mask)[1], found[2]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from refimpl.backend import namespace, to_host
+import numpy as np
+
+from refimpl.backend import like, namespace, to_host
 from refimpl.evidence.position.rotary_variants import mixture, rerope, xpos
+from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_variants import rerope_logits, value_rotary_mixture, xpos_embedding
 
@@ -44,6 +47,20 @@ def keys_have_their_own_centre(x, positions, **options):
     if options["role"] == "query":
         return xpos_embedding(x, positions, **options)
     return xpos_embedding(x, positions, **options | {"centre": float(x.shape[-2])})
+
+
+@xpos.mutant(source="https://github.com/lucidrains/rotary-embedding-torch/pull/27")
+def queries_are_their_own_centre(x, positions, **options):
+    """The centre of queries is half their own number, 0 in decoding, where keys have another"""
+    centre = 0.0 if options["role"] == "query" else options["centre"]
+    return xpos_embedding(x, positions, **options | {"centre": centre})
+
+
+@xpos.mutant
+def positions_in_bfloat16(x, positions, **options):
+    """Positions are rounded to bfloat16: from 257 on they collide"""
+    rounded = round_to(to_host(positions).astype(np.float64), "bfloat16")
+    return xpos_embedding(x, like(rounded, x), **options)
 
 
 @xpos.mutant
