@@ -152,6 +152,13 @@ def require_nonnegative(name: str, x) -> None:
         raise ValueError(f"{name}: expected no negative numbers, got {float(x.min()):.3g}")
 
 
+def require_whole(name: str, value) -> int:
+    """The option as an int; ValueError, naming it, where digits would be lost."""
+    if value // 1 != value:
+        raise ValueError(f"{name}: expected a whole number, got {value!r}")
+    return int(value)
+
+
 def symmetric(name: str, matrix):
     """(S + S^T)/2 of (..., d, d); ValueError unless finite, and symmetric up to rounding."""
     xp = namespace(matrix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import astype, namespace, result_type
-from refimpl.core import gather_rows, scatter_rows, weighted_sum
+from refimpl.core import gather_rows, require_whole, scatter_rows, weighted_sum
 from refimpl.formula import formula
 from refimpl.position.angles import turns_of
 
@@ -60,7 +60,8 @@ def sinusoidal_encoding(positions, /, *, dim, order, layout, frequencies, base=1
     Raises
     ------
     ValueError
-        An unknown choice; ``dim`` too small; base not positive; positions that are not finite.
+        An unknown choice; ``dim`` too small or not whole; base not positive; positions that are not
+        finite.
     TypeError
         A choice that is missing; positions in float16 or float32.
 
@@ -88,7 +89,7 @@ def sinusoidal_encoding(positions, /, *, dim, order, layout, frequencies, base=1
     """
     xp = namespace(positions)
     theta, first, second = _columns(positions, dim, base, order, layout, frequencies)
-    turns = turns_of(positions, theta)
+    dim, turns = int(dim), turns_of(positions, theta)
     sines, cosines = turns.imag, turns.real
     out = xp.zeros((*positions.shape, dim), dtype=sines.dtype)
     out[..., first], others = (sines, cosines) if order == "sin_first" else (cosines, sines)
@@ -120,10 +121,11 @@ def _columns(positions, dim, base, order, layout, frequencies):
     if not 0 < base < math.inf:
         raise ValueError(f"base: expected a positive finite number, got {base!r}")
     xp, dtype = namespace(positions), result_type(positions)
-    pairs = dim // 2
+    dim, pairs = int(dim), int(dim) // 2
     h = pairs if frequencies == "t2t" else dim - pairs
-    step = 1 / (pairs - 1) if frequencies == "t2t" else 2 / dim
-    theta = float(base) ** (-step * xp.arange(h, dtype=dtype))
+    # A quotient is rounded once, and the power makes ln b times as much of that.
+    numerator, denominator = (1, pairs - 1) if frequencies == "t2t" else (2, dim)
+    theta = float(base) ** (-numerator * xp.arange(h, dtype=dtype) / denominator)
     if layout == "half":
         columns = slice(0, h), slice(h, h + pairs)
     else:
@@ -160,6 +162,8 @@ def learned_encoding(table, positions, /, *, offset=0):
     ------
     IndexError
         A position without a row. None is clamped or wrapped.
+    ValueError
+        An offset that is not whole.
     TypeError
         Positions that are no integers.
 
@@ -199,12 +203,13 @@ def learned_encoding_vjp(g, table, positions, /, *, offset=0):
 
 def _rows(positions, offset, rows):
     """k + o; IndexError, in terms of positions, where there is no such row."""
-    index = astype(positions, "int64") + int(offset)
+    offset = require_whole("offset", offset)
+    index = astype(positions, "int64") + offset
     if index.size and not bool(((index >= 0) & (index < rows)).all()):
         low, high = int(positions.min()), int(positions.max())
         raise IndexError(
-            f"positions: expected {-int(offset)} to {rows - 1 - int(offset)} for a table of {rows} "
-            f"rows and offset {int(offset)}, got {low} to {high}"
+            f"positions: expected {-offset} to {rows - 1 - offset} for a table of {rows} rows and "
+            f"offset {offset}, got {low} to {high}"
         )
     return index
 
@@ -381,6 +386,7 @@ def _interpolation(table, length, align_corners, kernel, cubic):
     rows = table.shape[-2]
     if length < 1 or length != int(length):
         raise ValueError(f"length: expected a positive integer, got {length!r}")
+    length = int(length)
     if rows == 0:
         raise ValueError("table: expected at least one row, got none")
     if kernel not in ("linear", "cubic"):

@@ -58,7 +58,9 @@ def axial_rotary_embedding(
     Frequencies are those of the share, d/a features, not of the head. With half pairs, "pairs" is
     the vision tower of Qwen2-VL, whose phases [height | width] are tiled twice. The order of the
     axes is that of the rows: height before width in Qwen, x before y in VisionLLaMA. Coordinates
-    start at 1 in torchtune's vision tower.
+    start at 1 in torchtune's vision tower. rotary-embedding-torch has frequencies of its own for
+    pixels, pi linspace(1, f/2, d/2), and coordinates from -1 to 1; :func:`rotary_embedding` takes
+    either.
 
     Breaks when
     -----------
@@ -335,7 +337,7 @@ def multimodal_positions_vjp(g, start, /, *, segments):
 
 def extents(segment):
     """(n, 1, 1) of a text, (T, H, W) of a grid."""
-    grid = (segment, 1, 1) if isinstance(segment, int) else tuple(segment)
+    grid = (int(segment), 1, 1) if _is_text(segment) else tuple(segment)
     if len(grid) != 3 or min(grid) < 0:
         raise ValueError(f"segments: expected a number of tokens or (T, H, W), got {segment!r}")
     return grid
@@ -344,7 +346,12 @@ def extents(segment):
 def cells_of(xp, grid, segment):
     """Time, height and width of each token; of text, three times the same."""
     axes = xp.meshgrid(*(xp.arange(n, dtype="float64") for n in grid), indexing="ij")
-    return (axes[0],) * 3 if isinstance(segment, int) else axes
+    return (axes[0],) * 3 if _is_text(segment) else axes
+
+
+def _is_text(segment):
+    """Whether it is a number of tokens, of Python or of NumPy."""
+    return hasattr(segment, "__index__")
 
 
 # ------------------------------------------------------------------------------ rotation by angles

@@ -6,7 +6,7 @@ import functools
 import math
 
 from refimpl.backend import astype, like, namespace, scalar, windows
-from refimpl.core import gather_rows, scatter_rows
+from refimpl.core import gather_rows, require_whole, scatter_rows
 from refimpl.formula import formula
 
 _T5 = "Raffel et al. 2020 (T5, arXiv:1910.10683), section 2.1; kexue.fm/archives/8130"
@@ -54,7 +54,8 @@ def t5_buckets(query_positions, key_positions, /, *, bidirectional, buckets=32, 
     Raises
     ------
     ValueError
-        Too few buckets, or an odd number for two directions; ``max_distance`` not beyond E.
+        Too few buckets, or an odd number for two directions; ``max_distance`` not beyond E; either
+        not whole.
     TypeError
         No ``bidirectional``; positions that are no integers.
 
@@ -67,9 +68,9 @@ def t5_buckets(query_positions, key_positions, /, *, bidirectional, buckets=32, 
     Breaks when
     -----------
     Never here: starts of buckets are compared as whole numbers, the smallest n with
-    :math:`n^{B-E} \ge D^k E^{B-E-k}`. Logarithms in float32 give the same for T5's settings
-    (not for 128 buckets to 100, where n = 80 is a tie), in bfloat16 they do not: n = 45 and n = 90
-    fall into the bucket after their own.
+    :math:`n^{B-E} \ge D^k E^{B-E-k}`. Logarithms in float32 give the same for T5's settings; they
+    may miss ties elsewhere (128 buckets to 100, n = 80), in float64 too (110 in two directions to
+    48, n = 36). In bfloat16 n = 45 and n = 90 fall into the bucket after their own.
 
     Notes
     -----
@@ -91,10 +92,10 @@ def t5_buckets(query_positions, key_positions, /, *, bidirectional, buckets=32, 
 
 def _t5_bucket_of(query_positions, key_positions, bidirectional, buckets, max_distance):
     """As many as there are buckets that begin at the distance or before it."""
-    per_side, start = _t5_sizes(bidirectional, buckets, max_distance)
+    per_side, start, max_distance = _t5_sizes(bidirectional, buckets, max_distance)
     xp = namespace(query_positions)
     n = signed_distances(query_positions, key_positions)
-    starts = like(_t5_starts(per_side, start, int(max_distance)), n)
+    starts = like(_t5_starts(per_side, start, max_distance), n)
     if not bidirectional:
         return xp.searchsorted(starts, n, side="right")
     return xp.searchsorted(starts, xp.abs(n), side="right") + per_side * (n < 0)
@@ -105,7 +106,7 @@ def t5_buckets_logarithm(
     query_positions, key_positions, /, *, bidirectional, buckets=32, max_distance=128
 ):
     """As it is written, with logarithms in float64: the way of all public code, most in float32."""
-    per_side, start = _t5_sizes(bidirectional, buckets, max_distance)
+    per_side, start, max_distance = _t5_sizes(bidirectional, buckets, max_distance)
     xp = namespace(query_positions)
     signed = signed_distances(query_positions, key_positions)
     n = xp.abs(signed) if bidirectional else xp.maximum(signed, 0)
@@ -116,18 +117,20 @@ def t5_buckets_logarithm(
 
 
 def _t5_sizes(bidirectional, buckets, max_distance):
-    """B and E."""
+    """B, E and D."""
+    buckets = require_whole("buckets", buckets)
+    max_distance = require_whole("max_distance", max_distance)
     least = 4 if bidirectional else 2
     if buckets < least or bidirectional and buckets % 2:
         kind = "an even number" if bidirectional else "a number"
         raise ValueError(f"buckets: expected {kind} from {least} on, got {buckets!r}")
-    per_side = int(buckets) // 2 if bidirectional else int(buckets)
+    per_side = buckets // 2 if bidirectional else buckets
     if max_distance <= per_side // 2:
         raise ValueError(
             f"max_distance: expected more than {per_side // 2}, where single distances end, "
             f"got {max_distance!r}"
         )
-    return per_side, per_side // 2
+    return per_side, per_side // 2, max_distance
 
 
 def signed_distances(query_positions, key_positions):
@@ -290,7 +293,7 @@ def deberta_log_buckets(query_positions, key_positions, /, *, bucket_size=256, m
     Raises
     ------
     ValueError
-        ``bucket_size`` < 4; ``max_position`` too small.
+        ``bucket_size`` < 4; ``max_position`` too small; either not whole.
     TypeError
         Positions that are no integers.
 
@@ -303,7 +306,8 @@ def deberta_log_buckets(query_positions, key_positions, /, *, bucket_size=256, m
     Breaks when
     -----------
     Never here: ends of buckets are compared as whole numbers, the largest \|r\| with
-    :math:`|r|^{c-1} \le (M-1)^k c^{c-1-k}`.
+    :math:`|r|^{c-1} \le (M-1)^k c^{c-1-k}`. Logarithms give the same for 256 of 512. Elsewhere
+    they may miss ties, in float64 too: distances 128 and 256 of 128 buckets and M = 513.
 
     References
     ----------
@@ -337,12 +341,14 @@ def deberta_log_buckets_logarithm(
 
 def _deberta_sizes(bucket_size, max_position):
     """c and M - 1."""
+    bucket_size = require_whole("bucket_size", bucket_size)
+    max_position = require_whole("max_position", max_position)
     if bucket_size < 4:
         raise ValueError(f"bucket_size: expected at least 4, got {bucket_size!r}")
-    middle = int(bucket_size) // 2
+    middle = bucket_size // 2
     if max_position - 1 <= middle:
         raise ValueError(f"max_position: expected more than {middle + 1}, got {max_position!r}")
-    return middle, int(max_position) - 1
+    return middle, max_position - 1
 
 
 @functools.lru_cache(maxsize=64)

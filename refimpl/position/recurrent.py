@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace
-from refimpl.core import matvec
+from refimpl.core import broadcast_shape, matvec
 from refimpl.formula import formula
 
 _ACTIVATIONS = ("identity", "tanh")
@@ -73,7 +73,7 @@ def recurrent_encoding_vjp(g, matrix, offset, start, /, *, length, activation="i
     xp = namespace(matrix)
     dmatrix, doffset = xp.zeros_like(matrix), xp.zeros_like(offset)
     dstate = g[..., -1, :]
-    for k in reversed(range(length - 1)):
+    for k in reversed(range(len(states) - 1)):
         # tanh' is 1 - tanh^2.
         dinner = dstate if activation == "identity" else dstate * (1 - states[k + 1] ** 2)
         dmatrix = dmatrix + dinner[..., :, None] * states[k][..., None, :]
@@ -89,7 +89,8 @@ def _steps(matrix, offset, start, length, activation):
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation: expected one of {list(_ACTIVATIONS)}, got {activation!r}")
     xp = namespace(matrix)
-    states = [xp.broadcast_arrays(start, offset, matrix[..., 0, :])[0]]
+    batch = broadcast_shape([start.shape[:-1], offset.shape[:-1], matrix.shape[:-2]])
+    states = [xp.broadcast_to(start, (*batch, start.shape[-1]))]
     for _ in range(int(length) - 1):
         inner = matvec(matrix, states[-1]) + offset
         states.append(inner if activation == "identity" else xp.tanh(inner))

@@ -74,15 +74,16 @@ def relative_attention_logits(q, k, table, query_positions, key_positions, /, *,
     Raises
     ------
     ValueError
-        An even number of rows; an unknown order; shapes that do not fit.
+        An even number of rows; an unknown order; shapes that do not fit; d = 0 without a scale.
     TypeError
         No order; positions that are no integers.
 
     Conventions
     -----------
     Shaw et al., tensor2tensor and bert4keras have key minus query; archives/8130 has query minus
-    key. A table of one is that of the other upside down. NEZHA has fixed sinusoids as rows,
-    K = 64. The scale multiplies both terms.
+    key. A table of one is that of the other upside down. The essay's range need not be symmetric:
+    repeat the row of the nearer end. NEZHA has fixed sinusoids as rows, K = 64. The scale
+    multiplies both terms.
 
     Breaks when
     -----------
@@ -122,6 +123,8 @@ def relative_attention_logits_vjp(
 
 def logit_scale(scale, q, terms: int = 1):
     """The scale next to (..., n, m)."""
+    if scale is None and q.shape[-1] == 0:
+        raise ValueError("scale: there is no default for d = 0, give it")
     return (terms * q.shape[-1]) ** -0.5 if scale is None else scale[..., None, None]
 
 
@@ -244,7 +247,8 @@ def disentangled_logits(
     Raises
     ------
     ValueError
-        An odd number of rows; unknown ``p2c_index``; max_position too small for the buckets.
+        An odd number of rows; unknown ``p2c_index``; max_position too small for the buckets; d = 0
+        without a scale.
     TypeError
         No ``p2c_index``; positions that are no integers.
 
@@ -253,7 +257,10 @@ def disentangled_logits(
     Every released model has the code's index: Microsoft's and Hugging Face's third term is
     :math:`Q_{\delta(i,j)}`. The two are not interconvertible, as Q and K come from one table. v2
     and v3 project the table by the weights of the contents (``share_att_key``), after a layer norm.
-    With fewer terms the 3 of the scale is one more than those of position.
+    With fewer terms the 3 of the scale is one more than those of position. Absolute positions enter
+    above: the last layer runs twice by the same weights, with keys and values of the layer below,
+    the first time with a table of positions added to its queries only, the second time with the
+    first's output as queries.
 
     Breaks when
     -----------

@@ -51,8 +51,9 @@ def rotary_frequencies(base: Any, /, *, dim: int) -> Any:
 
     Breaks when
     -----------
-    Each frequency is rounded, by about 2^-53 of it; see :func:`rotary_embedding` for what that does
-    far out.
+    Each frequency is rounded, by about 2^-53 of it; where r is no power of two the exponent is too,
+    which makes that up to (1 + ln b)/2 times as much for slow pairs. See :func:`rotary_embedding`
+    for what it does far out.
 
     References
     ----------
@@ -159,9 +160,10 @@ def rotary_embedding(
 
     Breaks when
     -----------
-    Rounding puts an error of about :math:`m \theta_i 2^{-53}` in the angle: 1e-10 at position 1e6,
-    2e-7 at 2^31. With float32 angles (most codes) it is 2^29 times that. In bfloat16, positions
-    from 257 on are no longer distinct.
+    Rounding puts an error of about :math:`m \theta_i 2^{-53}` in the angle (a few times that for
+    slow pairs, see :func:`rotary_frequencies`): 1e-10 at position 1e6, 2e-7 at 2^31. With float32
+    angles (most codes) it is 2^29 times that. In bfloat16, positions from 257 on are no longer
+    distinct.
 
     Notes
     -----

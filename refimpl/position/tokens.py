@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import astype, namespace
+from refimpl.core import require_whole
 from refimpl.formula import formula
 
 _CONVENTIONS = ("count", "fairseq")
@@ -40,7 +41,7 @@ def token_positions(mask, /, *, convention, padding_index=1):
     Raises
     ------
     ValueError
-        Unknown convention.
+        Unknown convention; a ``padding_index`` that is not whole.
     TypeError
         No convention; a mask that is not boolean.
 
@@ -71,4 +72,4 @@ def token_positions(mask, /, *, convention, padding_index=1):
     count = xp.cumsum(astype(mask, "int64"), axis=-1)
     if convention == "count":
         return xp.maximum(count - 1, 0)
-    return count * mask + int(padding_index)
+    return count * mask + require_whole("padding_index", padding_index)

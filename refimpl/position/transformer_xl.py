@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace, scalar
-from refimpl.core import gather_rows, scatter_rows
+from refimpl.core import gather_rows, require_whole, scatter_rows
 from refimpl.formula import formula
 from refimpl.position.buckets import signed_distances
 from refimpl.position.relative import logit_scale, picked, picked_vjp
@@ -60,6 +60,8 @@ def transformer_xl_logits(
     ------
     IndexError
         A distance without a row, unless ``clip``.
+    ValueError
+        ``lowest`` that is not whole; no row at all; d = 0 without a scale.
     TypeError
         Positions that are no integers.
 
@@ -132,15 +134,17 @@ def _terms(q, k, content_bias, position_bias, distance_keys, index):
 
 def _row_of_distance(distance_keys, query_positions, key_positions, lowest, clip):
     """The row for each pair; IndexError where there is none."""
-    rows = distance_keys.shape[-2]
-    index = signed_distances(query_positions, key_positions) - int(lowest)
+    rows, lowest = distance_keys.shape[-2], require_whole("lowest", lowest)
+    index = signed_distances(query_positions, key_positions) - lowest
     xp = namespace(index)
+    if rows == 0:
+        raise ValueError("distance_keys: expected at least one row, got none")
     if clip:
         return xp.clip(index, 0, rows - 1)
     if index.size and not scalar(((index >= 0) & (index < rows)).all()):
-        low, high = (int(scalar(bound)) + int(lowest) for bound in (index.min(), index.max()))
+        low, high = (int(scalar(bound)) + lowest for bound in (index.min(), index.max()))
         raise IndexError(
-            f"distance_keys: rows for the distances {int(lowest)} to {int(lowest) + rows - 1}, but "
+            f"distance_keys: rows for the distances {lowest} to {lowest + rows - 1}, but "
             f"positions differ by {low} to {high}: give more rows, or clip=True"
         )
     return index

@@ -51,7 +51,8 @@ def untied_logits(
     Raises
     ------
     ValueError
-        One of ``from_first`` and ``to_first`` without the other; shapes that do not fit.
+        One of ``from_first`` and ``to_first`` without the other; shapes that do not fit; d = 0
+        without a scale.
 
     Conventions
     -----------

@@ -74,6 +74,20 @@ def test_a_tie_that_logarithms_in_single_precision_miss():
     assert _written(n, False, 128, 100, "float32").tolist() == [95]
 
 
+def test_ties_that_logarithms_in_double_precision_may_miss():
+    """Whole numbers know (36/27)^2 = 48/27, and 512/64 = (128/64)^3 = (256/64)^(3/2)."""
+    options = {"bidirectional": True, "buckets": 110, "max_distance": 48}
+    exact, written = (t5_buckets([36], [0], form=f, **options) for f in ("plain", "logarithm"))
+    assert exact.tolist() == [[41]]
+    assert written.tolist() in ([[40]], [[41]])
+    options = {"bucket_size": 128, "max_position": 513}
+    exact, written = (
+        deberta_log_buckets([128, 256], [0], form=f, **options) for f in ("plain", "logarithm")
+    )
+    assert exact.tolist() == [[85], [106]]
+    assert (written - exact).max() <= 1
+
+
 def test_ties_are_exact():
     """Twenty buckets for twenty doublings: every start is a whole number of steps."""
     options = {"bidirectional": False, "buckets": 40, "max_distance": 20 * 2**20}

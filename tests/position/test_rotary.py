@@ -56,6 +56,22 @@ def test_frequencies_of_llama_2():
     np.testing.assert_allclose(theta[[16, 32, 48]], [0.1, 0.01, 0.001], rtol=1e-15)
 
 
+@pytest.mark.parametrize("dim", [6, 64, 80, 96, 100, 128, 192])
+@pytest.mark.parametrize("base", [1e4, 5e5, 1e6])
+def test_stated_errors_of_frequencies_and_of_angles_at_a_million(base, dim):
+    with mpmath.workdps(40):
+        exact = [mpmath.mpf(base) ** -(mpmath.mpf(2 * i) / dim) for i in range(dim // 2)]
+        theta = rotary_frequencies(base, dim=dim)
+        errors = [abs(mpmath.mpf(float(t)) - r) for t, r in zip(theta, exact, strict=True)]
+        relative = max(e / r for e, r in zip(errors, exact, strict=True)) * 2**53
+        in_angles = max(
+            abs(float(10**6 * t) - 10**6 * r) for t, r in zip(theta, exact, strict=True)
+        )
+    is_power = dim & (dim - 1) == 0
+    assert relative <= (1.01 if is_power else (1 + math.log(base)) / 2)
+    assert in_angles <= 1.2e-10
+
+
 # ------------------------------------------------------------------------------- what is refused
 
 
