@@ -241,6 +241,11 @@ class Evidence:
         return {name: m for name, m in self.mutants.items() if not m.gradient}
 
 
+def wide(x) -> np.ndarray:
+    """x on the host in float64, so that what a law computes adds no errors to what it is given."""
+    return backend.to_host(x).astype(np.float64)
+
+
 def _statement(f: Callable) -> str:
     """The first line of a docstring: it is shown in reports, so it must be there."""
     text = (f.__doc__ or "").strip().splitlines()

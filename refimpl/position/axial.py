@@ -337,7 +337,7 @@ def multimodal_positions_vjp(g, start, /, *, segments):
 
 def extents(segment):
     """(n, 1, 1) of a text, (T, H, W) of a grid."""
-    grid = (int(segment), 1, 1) if _is_text(segment) else tuple(segment)
+    grid = (int(segment), 1, 1) if is_text(segment) else tuple(segment)
     if len(grid) != 3 or min(grid) < 0:
         raise ValueError(f"segments: expected a number of tokens or (T, H, W), got {segment!r}")
     return grid
@@ -346,10 +346,10 @@ def extents(segment):
 def cells_of(xp, grid, segment):
     """Time, height and width of each token; of text, three times the same."""
     axes = xp.meshgrid(*(xp.arange(n, dtype="float64") for n in grid), indexing="ij")
-    return (axes[0],) * 3 if _is_text(segment) else axes
+    return (axes[0],) * 3 if is_text(segment) else axes
 
 
-def _is_text(segment):
+def is_text(segment):
     """Whether it is a number of tokens, of Python or of NumPy."""
     return hasattr(segment, "__index__")
 

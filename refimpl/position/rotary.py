@@ -207,8 +207,8 @@ def _vjp(
     dx = _rotate(g, astype(cos, x.dtype), astype(-sin, x.dtype), pairing)
     dtype = _angle_type(positions, frequencies)
     g, y = astype(g, dtype), _rotate(astype(x, dtype), cos, sin, pairing)
-    g_first, g_second, _ = _pairs(g, theta.shape[-1], pairing)
-    y_first, y_second, _ = _pairs(y, theta.shape[-1], pairing)
+    g_first, g_second, _ = pairs_of(g, theta.shape[-1], pairing)
+    y_first, y_second, _ = pairs_of(y, theta.shape[-1], pairing)
     torque = sign * (g_second * y_first - g_first * y_second)
     dpositions, dfrequencies = from_angles(torque, positions, theta)
     return dx, dpositions, None if frequencies is None else dfrequencies
@@ -327,7 +327,7 @@ def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
 # --------------------------------------------------------------------------------------- pairs
 
 
-def _pairs(x, h, pairing):
+def pairs_of(x, h, pairing):
     """First and second members of h pairs, (..., h) each, and the features without a pair."""
     if pairing not in _PAIRINGS:
         raise ValueError(
@@ -340,13 +340,13 @@ def _pairs(x, h, pairing):
     return x[..., :h], x[..., h : 2 * h], x[..., 2 * h :]
 
 
-def _joined(first, second, tail, pairing):
-    """The inverse of :func:`_pairs`."""
+def joined(first, second, pairing):
+    """The inverse of :func:`pairs_of`, for features that all have a pair."""
     xp = namespace(first)
     if pairing == "half":
-        return _with_tail(xp.concatenate([first, second], axis=-1), tail)
+        return xp.concatenate([first, second], axis=-1)
     *lead, h = first.shape
-    return _with_tail(xp.stack([first, second], axis=-1).reshape(*lead, 2 * h), tail)
+    return xp.stack([first, second], axis=-1).reshape(*lead, 2 * h)
 
 
 def _with_tail(rotated, tail):
@@ -360,8 +360,16 @@ def _with_tail(rotated, tail):
 
 def _rotate(x, cos, sin, pairing):
     """Each pair of x turned by its own cosine and sine."""
-    first, second, tail = _pairs(x, cos.shape[-1], pairing)
-    return _joined(first * cos - second * sin, first * sin + second * cos, tail, pairing)
+    first, second, tail = pairs_of(x, cos.shape[-1], pairing)
+    turned = joined(first * cos - second * sin, first * sin + second * cos, pairing)
+    return _with_tail(turned, tail)
+
+
+def vjp_of_each(g, x, positions, options):
+    """Gradients in x and in positions, both with all leading axes of g."""
+    xp = namespace(g)
+    positions = xp.broadcast_to(positions, g.shape[:-1])
+    return rotary_embedding.vjp(g, xp.broadcast_to(x, g.shape), positions, **options)
 
 
 def _entries(bound):

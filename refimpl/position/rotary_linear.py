@@ -7,7 +7,7 @@ from typing import Any
 from refimpl.backend import astype, namespace
 from refimpl.core import weighted_sum
 from refimpl.formula import formula
-from refimpl.position.rotary import rotary_embedding
+from refimpl.position.rotary import rotary_embedding, vjp_of_each
 
 
 @formula(
@@ -100,9 +100,9 @@ def rotary_linear_attention_vjp(
     dabove = _kept(shares @ values.swapaxes(-1, -2), seen)
     dbelow = -(shares * (weighted_sum(above, values) / below)).sum(axis=-1, keepdims=True)
     plain = _kept(dbelow + namespace(q).zeros_like(above), seen)
-    dq, drows = _turned_vjp(weighted_sum(dabove, k_turned), q, rows, options)
+    dq, drows = vjp_of_each(weighted_sum(dabove, k_turned), q, rows, options)
     back = weighted_sum(dabove.swapaxes(-1, -2), q_turned)
-    dk, dcolumns = _turned_vjp(back, k, columns, options)
+    dk, dcolumns = vjp_of_each(back, k, columns, options)
     dq, dk = dq + weighted_sum(plain, k), dk + weighted_sum(plain.swapaxes(-1, -2), q)
     return dq, dk, above.swapaxes(-1, -2) @ shares, drows, dcolumns
 
@@ -126,10 +126,3 @@ def _denominators(q, k, seen):
     if seen is None:
         return total if k.shape[-2] else total + 1
     return xp.where(seen.any(axis=-1, keepdims=True), total, 1).astype(total.dtype)
-
-
-def _turned_vjp(g, x, positions, options):
-    """Gradients of rotation with all leading axes of g."""
-    xp = namespace(g)
-    positions = xp.broadcast_to(positions, g.shape[:-1])
-    return rotary_embedding.vjp(g, xp.broadcast_to(x, g.shape), positions, **options)

@@ -8,7 +8,13 @@ from typing import Any
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite, weighted_sum
 from refimpl.formula import formula
-from refimpl.position.rotary import rotary_embedding, rotary_frequencies
+from refimpl.position.rotary import (
+    joined,
+    pairs_of,
+    rotary_embedding,
+    rotary_frequencies,
+    vjp_of_each,
+)
 
 # ------------------------------------------------------------------------------------------ xPos
 
@@ -115,7 +121,7 @@ def xpos_embedding_vjp(
     scaled = astype(g, wide) * scale
     rotated = rotary_embedding(astype(x, wide), positions, pairing=pairing, base=base)
     options = {"pairing": pairing, "base": base}
-    dx, dpositions = _full_vjp(scaled, astype(x, wide), positions, options)
+    dx, dpositions = vjp_of_each(scaled, astype(x, wide), positions, options)
     return astype(dx, x.dtype), dpositions + (scaled * rotated * rate).sum(axis=-1)
 
 
@@ -244,16 +250,10 @@ def rerope_logits_vjp(g, q, k, rows, columns, /, *, pairing, window, leak=None, 
     rho = _bounded(rows, columns, window, leak)
     angles = rho[..., None] * _frequencies(q, base, rows, columns)
     cos, sin = g[..., None] * xp.cos(angles), g[..., None] * xp.sin(angles)
-    (qa, qb), (ka, kb) = _members(q, pairing), _members(k, pairing)
-    qa, qb, ka, kb = (
-        qa[..., :, None, :],
-        qb[..., :, None, :],
-        ka[..., None, :, :],
-        kb[..., None, :, :],
-    )
+    qa, qb, ka, kb = _members(q, k, pairing)
     dq = [(ka * cos + kb * sin).sum(axis=-2), (kb * cos - ka * sin).sum(axis=-2)]
     dk = [(qa * cos - qb * sin).sum(axis=-3), (qb * cos + qa * sin).sum(axis=-3)]
-    return astype(_whole(*dq, pairing), q.dtype), astype(_whole(*dk, pairing), k.dtype)
+    return astype(joined(*dq, pairing), q.dtype), astype(joined(*dk, pairing), k.dtype)
 
 
 @rerope_logits.form("two_pass")
@@ -299,31 +299,16 @@ def _frequencies(q, base, rows, columns):
     return astype(theta, result_type(rows, columns))
 
 
-def _members(x, pairing):
-    """First and second members of all pairs."""
-    if pairing not in ("interleaved", "half"):
-        raise ValueError(f"pairing: expected 'interleaved' or 'half', got {pairing!r}")
-    h = x.shape[-1] // 2
-    return (x[..., ::2], x[..., 1::2]) if pairing == "interleaved" else (x[..., :h], x[..., h:])
-
-
-def _whole(first, second, pairing):
-    """The inverse of :func:`_members`."""
-    xp = namespace(first)
-    if pairing == "half":
-        return xp.concatenate([first, second], axis=-1)
-    return xp.stack([first, second], axis=-1).reshape(*first.shape[:-1], 2 * first.shape[-1])
+def _members(q, k, pairing):
+    """Both members of all pairs: of queries (..., n, 1, h), and of keys (..., 1, m, h)."""
+    qa, qb, _ = pairs_of(q[..., :, None, :], q.shape[-1] // 2, pairing)
+    ka, kb, _ = pairs_of(k[..., None, :, :], k.shape[-1] // 2, pairing)
+    return qa, qb, ka, kb
 
 
 def _products(q, k, pairing):
     """Real and imaginary part of q conj(k), each pair a complex number, (..., n, m, h)."""
-    (qa, qb), (ka, kb) = _members(q, pairing), _members(k, pairing)
-    qa, qb, ka, kb = (
-        qa[..., :, None, :],
-        qb[..., :, None, :],
-        ka[..., None, :, :],
-        kb[..., None, :, :],
-    )
+    qa, qb, ka, kb = _members(q, k, pairing)
     return qa * ka + qb * kb, qb * ka - qa * kb
 
 
@@ -404,14 +389,7 @@ def value_rotary_mixture_vjp(g, weights, values, rows, columns, /, *, pairing, b
     options = {"pairing": pairing, "base": base}
     rotated = rotary_embedding(values, columns, **options)
     mixed = weighted_sum(weights, rotated)
-    back, drows = _full_vjp(g, mixed, rows, options | {"inverse": True})
+    back, drows = vjp_of_each(g, mixed, rows, options | {"inverse": True})
     dweights = back @ rotated.swapaxes(-1, -2)
-    dvalues, dcolumns = _full_vjp(weights.swapaxes(-1, -2) @ back, values, columns, options)
+    dvalues, dcolumns = vjp_of_each(weights.swapaxes(-1, -2) @ back, values, columns, options)
     return dweights, dvalues, drows, dcolumns
-
-
-def _full_vjp(g, x, positions, options):
-    """Gradients of rotation with all leading axes of g."""
-    xp = namespace(g)
-    positions = xp.broadcast_to(positions, g.shape[:-1])
-    return rotary_embedding.vjp(g, xp.broadcast_to(x, g.shape), positions, **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 from refimpl.backend import namespace
 from refimpl.formula import formula
-from refimpl.position.axial import cells_of, extents
+from refimpl.position.axial import cells_of, extents, is_text
 
 _RULES = ("tie", "tie_equivalent", "tv")
 
@@ -87,9 +87,9 @@ def tied_positions(start: Any, /, *, segments: tuple, rule: str) -> Any:
     for segment in segments:
         grid = extents(segment)
         cells = [axis.reshape(-1) for axis in cells_of(xp, grid, segment)]
-        if isinstance(segment, int):
+        if is_text(segment):
             rows.append(at + xp.stack(cells))
-            at += segment
+            at += int(segment)
         elif min(grid) > 0:
             span = _span(grid, rule)
             places = [_places(axis + 1, e, span, rule) for axis, e in zip(cells, grid, strict=True)]

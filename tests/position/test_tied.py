@@ -117,6 +117,12 @@ def test_positions_feed_axial_rotation():
     assert y.shape == (7, 8)
 
 
+def test_numbers_of_tokens_may_be_numpys():
+    segments = (np.int64(3), (np.int64(1), 1, 2), np.int8(1))
+    found = tied_positions(1, segments=segments, rule="tv")
+    np.testing.assert_array_equal(found, tied_positions(1, segments=(3, (1, 1, 2), 1), rule="tv"))
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="rule: expected one of .* got 'qwen'"):
         tied_positions(0, segments=(1,), rule="qwen")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
-from refimpl.evidence.position.decay import wide
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.absolute import (
     hierarchical_encoding,
     interpolated_encoding,
@@ -176,10 +175,6 @@ def _tokens_nearby(g, table, **options):
 # --------------------------------------------------------------------------- laws: sinusoids
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _columns(case):
     """Frequencies of the sines and cosines, and their columns, from the definition."""
     d, options = case.options["dim"], case.options
@@ -197,13 +192,13 @@ def _columns(case):
 
 
 def _angle_size(case):
-    return 2.0 + np.abs(_wide(case.arrays[0])).max(initial=0.0)
+    return 2.0 + np.abs(wide(case.arrays[0])).max(initial=0.0)
 
 
 def _split(f, case):
     """Sines, cosines, and frequencies of whole pairs."""
     theta, first, second = _columns(case)
-    y = _wide(case.call(f))
+    y = wide(case.call(f))
     pairs = len(second)
     a, b = y[..., first[:pairs]], y[..., second]
     return (*((a, b) if case.options["order"] == "sin_first" else (b, a)), theta[:pairs])
@@ -234,7 +229,7 @@ def products_see_the_distance(f, case):
     (positions,) = case.arrays
     sine, cosine, theta = _split(f, case)
     found = sine @ np.swapaxes(sine, -1, -2) + cosine @ np.swapaxes(cosine, -1, -2)
-    k = _wide(positions)
+    k = wide(positions)
     distance = k[..., :, None] - k[..., None, :]
     expected = np.cos(distance[..., None] * theta).sum(axis=-1)
     yield Claim(found, expected, 4.0 * len(theta) * _angle_size(case))
@@ -254,7 +249,7 @@ def backwards_only_sines_turn(f, case):
 def every_column_written_out(f, case):
     """Each column by its definition, and zeros in a column that has none"""
     theta, first, second = _columns(case)
-    (positions,) = map(_wide, case.arrays)
+    (positions,) = map(wide, case.arrays)
     angles = positions[..., None] * theta
     waves = np.sin(angles), np.cos(angles)
     if case.options["order"] == "cos_first":
@@ -294,8 +289,8 @@ def an_offset_skips_rows(f, case):
 
 def _alpha_size(case):
     """How much a rounding of the table grows in u."""
-    a = _wide(np.asarray(to_host(case.options.get("alpha", 0.4))))
-    table = np.abs(_wide(case.arrays[0])).max(initial=1.0)
+    a = wide(np.asarray(to_host(case.options.get("alpha", 0.4))))
+    table = np.abs(wide(case.arrays[0])).max(initial=1.0)
     return 16.0 * float(table) / float((1.0 - a).min()) ** 2
 
 
@@ -314,9 +309,9 @@ def on_the_diagonal_it_is_u(f, case):
     table, _ = case.arrays
     r = table.shape[-2]
     found = case.with_arrays(table, namespace(table).arange(r) * (r + 1)).call(f)
-    p = _wide(table)
-    a = _wide(np.asarray(to_host(case.options.get("alpha", 0.4))))[..., None, None]
-    yield Claim(found, (p - a * p[..., :1, :]) / (1 - a) + 0 * _wide(found), _alpha_size(case))
+    p = wide(table)
+    a = wide(np.asarray(to_host(case.options.get("alpha", 0.4))))[..., None, None]
+    yield Claim(found, (p - a * p[..., :1, :]) / (1 - a) + 0 * wide(found), _alpha_size(case))
 
 
 @hierarchy.law
@@ -342,7 +337,7 @@ def exchanged_digits_add(f, case):
 
 
 def _row_size(case):
-    return 8.0 * float(np.abs(_wide(case.arrays[0])).max(initial=1.0))
+    return 8.0 * float(np.abs(wide(case.arrays[0])).max(initial=1.0))
 
 
 @interpolated.law
@@ -350,7 +345,7 @@ def constants_stay(f, case):
     """A table of equal rows gives equal rows: weights add up to 1"""
     (table,) = case.arrays
     found = case.with_arrays(0 * table + table[..., :1, :]).call(f)
-    expected = np.broadcast_to(_wide(table)[..., :1, :], found.shape)
+    expected = np.broadcast_to(wide(table)[..., :1, :], found.shape)
     yield Claim(found, expected, _row_size(case))
 
 
@@ -388,7 +383,7 @@ def lines_stay_lines(f, case):
     if cubic and case.options.get("cubic", -0.75) != -0.5:
         return
     inside = (x >= (1 if cubic else 0)) & (x <= (r - 2 if cubic else r - 1))
-    found = _wide(case.with_arrays(line).call(f))[..., inside, :]
+    found = wide(case.with_arrays(line).call(f))[..., inside, :]
     yield Claim(found, np.broadcast_to(x[inside][:, None], found.shape), 8.0 * r)
 
 

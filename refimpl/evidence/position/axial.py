@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import like, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import like
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.axial import (
     axial_rotary_embedding,
     multimodal_positions,
@@ -38,12 +38,8 @@ places = Evidence(
 )
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _norms(x):
-    return np.sqrt(np.square(_wide(x)).sum(axis=-1, keepdims=True))
+    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -130,7 +126,7 @@ def fractional_starts(rng, shape):
 
 
 def _angle_size(case):
-    return 1.0 + np.abs(_wide(case.arrays[1])).max(initial=0.0)
+    return 1.0 + np.abs(wide(case.arrays[1])).max(initial=0.0)
 
 
 def norms_are_kept(f, case):
@@ -148,8 +144,8 @@ def only_distances_matter(f, case):
     shift = like(np.arange(5, 5 + count)[:, None], positions)
 
     def products(moved):
-        q = _wide(case.with_arrays(x, moved).call(f))
-        return (q * _wide(case.with_arrays(keys, moved[..., ::-1]).call(f))).sum(axis=-1)
+        q = wide(case.with_arrays(x, moved).call(f))
+        return (q * wide(case.with_arrays(keys, moved[..., ::-1]).call(f))).sum(axis=-1)
 
     size = (_norms(x) * _norms(keys))[..., 0] * (20.0 + _angle_size(case))
     yield Claim(products(positions + shift), products(positions), 4.0 * size)
@@ -158,8 +154,8 @@ def only_distances_matter(f, case):
 def origin_is_the_identity(f, case):
     """A token at 0 on every axis stays as it is"""
     x, positions = case.arrays
-    y = _wide(case.with_arrays(x, 0 * positions).call(f))
-    yield Claim(y, np.broadcast_to(_wide(x), y.shape), _norms(x))
+    y = wide(case.with_arrays(x, 0 * positions).call(f))
+    yield Claim(y, np.broadcast_to(wide(x), y.shape), _norms(x))
 
 
 for _of in (axial, multimodal):
@@ -171,7 +167,7 @@ for _of in (axial, multimodal):
 @axial.law
 def every_share_is_rotated_for_itself(f, case):
     """With split "features", each run of features is rotated by its own coordinate"""
-    x, positions = map(_wide, case.arrays)
+    x, positions = map(wide, case.arrays)
     options = case.options
     share = x.shape[-1] // positions.shape[-2]
     if options["split"] == "pairs" and options["pairing"] == "half":
@@ -191,7 +187,7 @@ def every_share_is_rotated_for_itself(f, case):
 @axial.law
 def pairs_of_the_head_are_turned_in_runs(f, case):
     """With half pairs of the head, pair p = k d/(2a) + i turns by m_k theta_i"""
-    x, positions = map(_wide, case.arrays)
+    x, positions = map(wide, case.arrays)
     if case.options["split"] != "pairs" or case.options["pairing"] != "half":
         return
     a, d = positions.shape[-2], x.shape[-1]
@@ -214,10 +210,10 @@ def text_is_rotated_on_one_axis(f, case):
     if theta is None:
         theta = rotary_frequencies(case.options.get("base", 10000.0), dim=x.shape[-1])
     one = rotary_embedding(
-        _wide(x),
-        _wide(positions[..., 0, :]),
+        wide(x),
+        wide(positions[..., 0, :]),
         pairing=case.options["pairing"],
-        frequencies=_wide(theta),
+        frequencies=wide(theta),
     )
     yield Claim(case.with_arrays(x, text).call(f), one, _norms(x) * _angle_size(case))
 
@@ -228,10 +224,10 @@ def every_pair_sees_its_own_axis(f, case):
     x, positions = case.arrays
     h = x.shape[-1] // 2
     sections, arrangement = case.options["sections"], case.options["arrangement"]
-    before = _wide(case.call(f))
+    before = wide(case.call(f))
     for axis in range(3):
         step = like((np.arange(3) == axis)[:, None] * 1, positions)
-        moved = _wide(case.with_arrays(x, positions + step).call(f))
+        moved = wide(case.with_arrays(x, positions + step).call(f))
         same = np.abs(moved - before) <= 1e-12 * _norms(x)
         if case.options["pairing"] == "half":
             still = same[..., :h] & same[..., h:]
@@ -269,13 +265,13 @@ def starts_shift_everything(f, case):
     """A later start moves all numbers by as much"""
     (start,) = case.arrays
     later = case.with_arrays(start + 3.0).call(f)
-    yield Claim(later, case.call(f) + 3.0, 100.0 + np.abs(_wide(start)).max())
+    yield Claim(later, case.call(f) + 3.0, 100.0 + np.abs(wide(start)).max())
 
 
 @places.law
 def each_segment_begins_after_all_earlier_numbers(f, case):
     """The first token of a segment is the highest number so far plus one, on every axis"""
-    at = _wide(case.call(f))
+    at = wide(case.call(f))
     for _, begin, end in runs(case):
         if begin and end > begin:
             highest = at[..., :begin].max(axis=(-2, -1))
@@ -287,7 +283,7 @@ def each_segment_begins_after_all_earlier_numbers(f, case):
 @places.law
 def grids_hold_every_cell_once(f, case):
     """Within a grid the numbers are all cells, with the width fastest"""
-    at = _wide(case.call(f))
+    at = wide(case.call(f))
     for segment, begin, end in runs(case):
         inside = at[..., begin:end] - at[..., begin : begin + 1]
         if isinstance(segment, int):

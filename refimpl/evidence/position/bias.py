@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.attention.softmax import softmax_attention
-from refimpl.backend import astype, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import astype, namespace
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.bias import alibi_bias, alibi_slopes, kerple_bias
 
 slopes = Evidence(
@@ -152,10 +152,6 @@ def kerple_slow_and_far(rng, shape):
 
 
 # ----------------------------------------------------------------------------- laws of slopes
-
-
-def wide(x):
-    return to_host(x).astype(np.float64)
 
 
 @slopes.law

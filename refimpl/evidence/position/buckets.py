@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
 from refimpl.position.buckets import deberta_log_buckets, t5_bias, t5_buckets
 
@@ -119,10 +119,6 @@ def _sums(g, table, *positions, **options):
 # --------------------------------------------------------------------------------- laws of buckets
 
 
-def _numbers(x):
-    return to_host(x).astype(np.float64)
-
-
 def signed(case):
     queries, keys = (to_host(x).astype(np.int64) for x in case.arrays[-2:])
     return queries[..., :, None] - keys[..., None, :]
@@ -135,7 +131,7 @@ def distance_alone_matters(f, case):
 
 def never_decreases_with_distance(f, case):
     """Buckets of past keys, sorted by distance, are sorted"""
-    value, n = _numbers(case.call(f)), signed(case)
+    value, n = wide(case.call(f)), signed(case)
     past = np.sort(n[n >= 0])
     answer = value[n >= 0][np.argsort(n[n >= 0], kind="stable")]
     yield Claim(np.maximum.accumulate(answer) if past.size else answer, answer, 0.0)
@@ -143,7 +139,7 @@ def never_decreases_with_distance(f, case):
 
 def first_distances_are_themselves(f, case):
     """Distances below a quarter of the buckets, or half of them, are their own bucket"""
-    value, n = _numbers(case.call(f)), signed(case)
+    value, n = wide(case.call(f)), signed(case)
     near = (n >= 0) & (n <= _linear_end(case))
     yield Claim(value[near], n[near].astype(float), 0.0)
 
@@ -173,7 +169,7 @@ for _record in (t5, deberta):
 @t5.law
 def lies_between_its_powers(f, case):
     """E (D/E)^(k/L) <= n < E (D/E)^((k + 1)/L) in bucket E + k, the last one open to the right"""
-    value, n = _numbers(case.call(f)), signed(case).astype(float)
+    value, n = wide(case.call(f)), signed(case).astype(float)
     two, count = case.options["bidirectional"], case.options.get("buckets", 32)
     side = count // 2 if two else count
     start, steps = side // 2, side - side // 2
@@ -191,8 +187,8 @@ def lies_between_its_powers(f, case):
 def future_is_a_copy_of_the_past(f, case):
     """Two directions: exchanged positions move a bucket by half the number; one: to 0"""
     queries, keys = case.arrays
-    value, n = _numbers(case.call(f)), signed(case)
-    turned = np.swapaxes(_numbers(case.with_arrays(keys, queries).call(f)), -1, -2)
+    value, n = wide(case.call(f)), signed(case)
+    turned = np.swapaxes(wide(case.with_arrays(keys, queries).call(f)), -1, -2)
     if case.options["bidirectional"]:
         half = case.options.get("buckets", 32) // 2
         yield Claim(turned - value, half * np.sign(n), 0.0)
@@ -211,7 +207,7 @@ def odd_in_the_distance(f, case):
 @deberta.law
 def lies_between_powers(f, case):
     """c ((M-1)/c)^((k-1)/(c-1)) < |r| <= c ((M-1)/c)^(k/(c-1)) in bucket c + k > c"""
-    value, r = np.abs(_numbers(case.call(f))), np.abs(signed(case)).astype(float)
+    value, r = np.abs(wide(case.call(f))), np.abs(signed(case)).astype(float)
     middle = case.options.get("bucket_size", 256) // 2
     last = case.options.get("max_position", 512) - 1
     r = np.minimum(r, last)
@@ -243,7 +239,7 @@ def linear_in_the_table(f, case):
     table, *positions = case.arrays
     other = table[..., ::-1, :]
     both = case.with_arrays(table + other, *positions).call(f)
-    apart = _numbers(case.call(f)) + _numbers(case.with_arrays(other, *positions).call(f))
+    apart = wide(case.call(f)) + wide(case.with_arrays(other, *positions).call(f))
     yield Claim(both, apart, 1.0 + np.abs(apart))
 
 

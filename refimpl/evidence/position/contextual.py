@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.contextual import contextual_bias
 from refimpl.position.relative import picked
 
@@ -58,19 +58,15 @@ def masked_in_patches(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case):
-    q, logits, table = (np.abs(_wide(x)).max(initial=1.0) for x in case.arrays)
+    q, logits, table = (np.abs(wide(x)).max(initial=1.0) for x in case.arrays)
     q_array, s_array, _ = case.arrays
     return 8.0 * float(q * table) * q_array.shape[-1] * (4.0 + s_array.shape[-1])
 
 
 def _positions(case):
     """Sums of gates from each key on, on the host."""
-    logits = _wide(case.arrays[1])
+    logits = wide(case.arrays[1])
     gates = 1.0 / (1.0 + np.exp(-logits))
     mask = case.options.get("mask")
     if mask is not None:
@@ -87,8 +83,8 @@ def a_ramp_shows_the_positions(f, case):
     ramp = count + 0 * table
     found = case.with_arrays(q, logits, ramp).call(f)
     positions = np.minimum(_positions(case), table.shape[-2] - 1)
-    expected = _wide(q).sum(axis=-1)[..., None] * positions
-    yield Claim(found, expected + 0 * _wide(found), _size(case) * table.shape[-2])
+    expected = wide(q).sum(axis=-1)[..., None] * positions
+    yield Claim(found, expected + 0 * wide(found), _size(case) * table.shape[-2])
 
 
 @bias.law
@@ -98,8 +94,8 @@ def open_gates_count_tokens(f, case):
     found = case.with_arrays(q, 0 * logits + 60, table).call(f)
     counted = case.with_arrays(q, 0 * logits + 60, table)
     places = np.rint(np.minimum(_positions(counted), table.shape[-2] - 1)).astype(int)
-    products = _wide(q) @ np.swapaxes(_wide(table), -1, -2)
-    yield Claim(found, picked(products, places) + 0 * _wide(found), _size(case))
+    products = wide(q) @ np.swapaxes(wide(table), -1, -2)
+    yield Claim(found, picked(products, places) + 0 * wide(found), _size(case))
 
 
 @bias.law
@@ -108,7 +104,7 @@ def closed_gates_see_the_first_row(f, case):
     q, logits, table = case.arrays
     xp = namespace(logits)
     found = case.with_arrays(q, xp.full_like(logits, -xp.inf), table).call(f)
-    first = (_wide(q) * _wide(table)[..., :1, :]).sum(axis=-1)[..., None]
+    first = (wide(q) * wide(table)[..., :1, :]).sum(axis=-1)[..., None]
     yield Claim(found, np.broadcast_to(first, found.shape), _size(case))
 
 

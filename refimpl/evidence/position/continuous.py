@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace
-from refimpl.evidence import Case, Claim, Evidence, Sizes
-from refimpl.evidence.position.bias import wide
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.continuous import continuous_position_bias
 
 continuous = Evidence(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import like, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.convolution import padded_convolution
 
 # An odd width is no multiple of anything: it is fixed here, and others are in the closed forms.
@@ -53,12 +53,8 @@ def nearly_constant(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case):
-    x, kernel = (np.abs(_wide(x)) for x in case.arrays)
+    x, kernel = (np.abs(wide(x)) for x in case.arrays)
     taps = kernel.sum(axis=(-3, -2)).max(initial=0.0)
     return 4.0 * (1.0 + float(x.max(initial=0.0)) * float(taps))
 
@@ -69,7 +65,7 @@ _NUMPY = {"zeros": "constant", "circular": "wrap", "reflect": "reflect", "replic
 @convolution.law
 def padded_by_numpy(f, case):
     """Each row by its window, of what numpy.pad makes of the input"""
-    x, kernel = map(_wide, case.arrays)
+    x, kernel = map(wide, case.arrays)
     n, r = x.shape[-2], kernel.shape[-3] // 2
     if n == 0:
         return
@@ -88,12 +84,12 @@ def constants_show_the_border(f, case):
     x, kernel = case.arrays
     one = 0 * x + 1
     found = case.with_arrays(one, kernel).call(f)
-    n, taps = x.shape[-2], _wide(kernel).sum(axis=-2)
+    n, taps = x.shape[-2], wide(kernel).sum(axis=-2)
     r = taps.shape[-2] // 2
     for k in range(n):
         seen = [u for u in range(-r, r + 1) if case.options["padding"] != "zeros" or 0 <= k + u < n]
         row = taps[..., [u + r for u in seen], :].sum(axis=-2)
-        yield Claim(found[..., k, :], row + 0 * _wide(found[..., k, :]), _size(case))
+        yield Claim(found[..., k, :], row + 0 * wide(found[..., k, :]), _size(case))
 
 
 @convolution.law
@@ -120,7 +116,7 @@ def the_centre_is_a_matrix(f, case):
     x, kernel = case.arrays
     r = kernel.shape[-3] // 2
     centre = namespace(x).arange(kernel.shape[-3])[:, None, None] == r
-    expected = _wide(x) @ _wide(kernel)[..., r, :, :]
+    expected = wide(x) @ wide(kernel)[..., r, :, :]
     yield Claim(case.with_arrays(x, kernel * centre).call(f), expected, _size(case))
 
 
@@ -131,7 +127,7 @@ def one_offset_is_a_shift(f, case):
     r, n = kernel.shape[-3] // 2, x.shape[-2]
     last = namespace(x).arange(kernel.shape[-3])[:, None, None] == 2 * r
     found = case.with_arrays(x, kernel * last).call(f)
-    expected = _wide(x)[..., r:, :] @ _wide(kernel)[..., 2 * r, :, :]
+    expected = wide(x)[..., r:, :] @ wide(kernel)[..., 2 * r, :, :]
     yield Claim(found[..., : max(n - r, 0), :], expected, _size(case))
 
 

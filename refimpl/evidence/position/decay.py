@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import like, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import like
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.decay import (
     abel_decay_bound,
     remote_decay_integral,
@@ -31,10 +31,6 @@ integral = Evidence(
 
 
 # ------------------------------------------------------------------------------------- regimes
-
-
-def wide(x):
-    return to_host(x).astype(np.float64)
 
 
 def powers(rng, shape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import astype, namespace
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.bias import (
     after_a_cache,
     far,
@@ -14,7 +14,6 @@ from refimpl.evidence.position.bias import (
     moved,
     padded,
     the_last_query_alone,
-    wide,
 )
 from refimpl.position.fire import fire_bias
 

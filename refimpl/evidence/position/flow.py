@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from refimpl.backend import like, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.flow import flow_encoding
 
 flow = Evidence(
@@ -79,13 +79,9 @@ def coarse_steps(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case):
     """How large states and roundings of them may grow until the last position."""
-    s, w, wt, wb, v, vt, vb = (np.abs(_wide(x)) for x in case.arrays)
+    s, w, wt, wb, v, vt, vb = (np.abs(wide(x)) for x in case.arrays)
     time = case.options["interval"] * case.options["length"]
     slope = float(v.sum(axis=-1).max(initial=0.0) * w.sum(axis=-1).max(initial=0.0))
     hidden = float(wt.max(initial=0.0)) * time + float(wb.max(initial=0.0))
@@ -140,7 +136,7 @@ def time_is_one_more_feature(f, case):
     """A feature of slope 1 from 0 takes the place of the time in the neurons"""
     s, w, wt, wb, v, vt, vb = case.arrays
     plain = case.with_arrays(s, w, wt, wb, v, 0 * vt, vb)
-    host = [_wide(x) for x in (s, w, wt, v, vb)]
+    host = [wide(x) for x in (s, w, wt, v, vb)]
     start = np.concatenate([host[0], 0 * host[0][..., :1]], axis=-1)
     batch = np.broadcast_shapes(host[1].shape[:-2], host[2].shape[:-1])
     inputs = np.broadcast_to(host[1], (*batch, *host[1].shape[-2:]))
@@ -148,7 +144,7 @@ def time_is_one_more_feature(f, case):
     weights = np.concatenate([inputs, times], axis=-1)
     outputs = np.concatenate([host[3], 0 * host[3][..., :1, :]], axis=-2)
     biases = np.concatenate([host[4], 0 * host[4][..., :1] + 1], axis=-1)
-    more = (start, weights, 0 * host[2], _wide(wb), outputs, 0 * biases, biases)
+    more = (start, weights, 0 * host[2], wide(wb), outputs, 0 * biases, biases)
     dtype = to_host(s).dtype
     longer = case.with_arrays(*(like(x.astype(dtype), s) for x in more))
     yield Claim(longer.call(f)[..., :-1], plain.call(f), _size(case))
@@ -158,7 +154,7 @@ def time_is_one_more_feature(f, case):
 def linear_fields_have_a_matrix(f, case):
     """A linear field without time: each step adds its series up to the fourth power"""
     linear = _without_time(case).with_options(activation="identity")
-    s, w, _, wb, v, _, vb = map(_wide, linear.arrays)
+    s, w, _, wb, v, _, vb = map(wide, linear.arrays)
     step = case.options["interval"] / case.options["steps"]
     matrix, constant = v @ w, (v @ wb[..., None])[..., 0] + vb
     p = s
@@ -177,12 +173,12 @@ def linear_fields_have_a_matrix(f, case):
 def without_states_it_is_a_quadrature(f, case):
     """Where slopes depend on the time alone, steps are Simpson's rule, or that of three eighths"""
     s, w, wt, wb, v, vt, vb = case.arrays
-    value = _wide(case.with_arrays(s, 0 * w, wt, wb, v, vt, vb).call(f))
-    wt, wb, v, vt, vb = map(_wide, (wt, wb, v, vt, vb))
+    value = wide(case.with_arrays(s, 0 * w, wt, wb, v, vt, vb).call(f))
+    wt, wb, v, vt, vb = map(wide, (wt, wb, v, vt, vb))
     step = case.options["interval"] / case.options["steps"]
     parts = (1, 4, 1) if case.options["method"] == "classical" else (1, 3, 3, 1)
     bend = {"identity": lambda x: x, "tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
-    total = np.broadcast_to(_wide(s), value[..., 0, :].shape)
+    total = np.broadcast_to(wide(s), value[..., 0, :].shape)
     for i in range((case.options["length"] - 1) * case.options["steps"]):
         for k, part in enumerate(parts):
             t = step * (i + k / (len(parts) - 1))

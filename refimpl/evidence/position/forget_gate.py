@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import namespace, to_host
+from refimpl.backend import namespace
 from refimpl.core import log_sigmoid
-from refimpl.evidence import Case, Claim, Evidence
+from refimpl.evidence import Case, Claim, Evidence, wide
 from refimpl.position.bias import alibi_bias
 from refimpl.position.forget_gate import forget_gate_bias
 
 forget = Evidence(forget_gate_bias, empty=("n",))
-
-
-def _wide(x):
-    return to_host(x).astype(np.float64)
 
 
 def _lower(value):
@@ -55,7 +51,7 @@ def a_wall_before_open_gates(rng, shape):
 @forget.gradient_terms
 def _sizes_of_terms(g, x):
     """By way of F a gradient is a sum of all cotangents from its row on, some of which cancel."""
-    return {"gate_logits": float(np.sqrt(np.square(_lower(_wide(g))).sum(axis=(-2, -1)).max()))}
+    return {"gate_logits": float(np.sqrt(np.square(_lower(wide(g))).sum(axis=(-2, -1)).max()))}
 
 
 # ---------------------------------------------------------------------------------------- laws
@@ -64,7 +60,7 @@ def _sizes_of_terms(g, x):
 @forget.law
 def own_key_is_free_and_later_ones_are_not_seen(f, case):
     """The diagonal is 0, what is above it minus infinity, what is below at most 0"""
-    value = _wide(case.call(f))
+    value = wide(case.call(f))
     n = value.shape[-1]
     expected = np.where(np.tri(n, k=-1, dtype=bool), np.minimum(value, 0.0), -np.inf)
     expected = np.where(np.eye(n, dtype=bool), 0.0, expected)
@@ -74,8 +70,8 @@ def own_key_is_free_and_later_ones_are_not_seen(f, case):
 @forget.law
 def the_key_before_sees_one_gate(f, case):
     """Next to the diagonal is log sigma of the query's own logit"""
-    x = _wide(case.arrays[0])
-    value = _wide(case.call(f))
+    x = wide(case.arrays[0])
+    value = wide(case.call(f))
     own = np.diagonal(value, -1, -2, -1)
     expected = -np.log1p(np.exp(-np.abs(x))) + np.minimum(x, 0.0)
     yield Claim(own, np.broadcast_to(expected[..., 1:], own.shape), np.abs(expected[..., 1:]))
@@ -84,7 +80,7 @@ def the_key_before_sees_one_gate(f, case):
 @forget.law
 def forgetting_adds_up(f, case):
     """From j to k and from k to i makes from j to i, for every one in between"""
-    value = _wide(case.call(f))
+    value = wide(case.call(f))
     n = value.shape[-1]
     for k in range(min(n, 6)):
         parts = value[..., k:, k, None] + value[..., None, k, : k + 1]
@@ -95,8 +91,8 @@ def forgetting_adds_up(f, case):
 @forget.law
 def weights_are_products_of_gates(f, case):
     """exp b is the product of the gates after the key up to the query, as in a recurrence"""
-    x = _wide(case.arrays[0])
-    weights = np.exp(_wide(case.call(f)))
+    x = wide(case.arrays[0])
+    weights = np.exp(wide(case.call(f)))
     n = x.shape[-1]
     state = np.zeros((*x.shape[:-1], n))
     for i in range(n):
@@ -128,7 +124,7 @@ def equal_gates_are_alibi(f, case):
     if n == 0:
         return
     value = case.with_arrays(x[..., :1] + 0 * x).call(f)
-    slopes = -_wide(log_sigmoid(x[..., :1].astype("float64")))
+    slopes = -wide(log_sigmoid(x[..., :1].astype("float64")))
     line = alibi_bias(slopes, np.arange(n), np.arange(n), sides="causal")[..., 0, :, :]
     yield Claim(value, line, np.where(np.isfinite(line), 4.0 * np.abs(line), 1.0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import like, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence
+from refimpl.evidence import Case, Claim, Evidence, wide
 from refimpl.evidence.position.absolute import farthest, largest_row
 from refimpl.numerics import round_to
 from refimpl.position.absolute import sinusoidal_encoding
@@ -80,10 +80,6 @@ def _slopes_at_these_angles(g, rows, columns, **options):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _frequencies(case):
     """Of the first and second waves of one half, by the definition."""
     width, base = case.options["dim"] // 2, case.options.get("base", 10000.0)
@@ -94,7 +90,7 @@ def _frequencies(case):
 
 
 def _size(case):
-    return 2.0 + max(float(np.abs(_wide(x)).max(initial=0.0)) for x in case.arrays)
+    return 2.0 + max(float(np.abs(wide(x)).max(initial=0.0)) for x in case.arrays)
 
 
 def _halves(value, case):
@@ -109,7 +105,7 @@ def every_wave_written_out(f, case):
     """Sines and cosines of each axis, in the columns that order and layout say"""
     theta, pairs = _frequencies(case)
     width = case.options["dim"] // 2
-    axes = [_wide(x) for x in case.arrays]
+    axes = [wide(x) for x in case.arrays]
     axes = axes if case.options["first"] == "rows" else axes[::-1]
     batch = np.broadcast_shapes(*(x.shape for x in axes))
     expected = np.zeros((*batch, 2 * width))
@@ -131,7 +127,7 @@ def along_a_row_half_is_constant(f, case):
     """With one row for all patches, what is of rows is constant; and so for columns"""
     rows, columns = case.arrays
     for which, changed in enumerate(((0 * rows + 3, columns), (rows, 0 * columns + 3))):
-        half = _halves(_wide(case.with_arrays(*changed).call(f)), case)[which]
+        half = _halves(wide(case.with_arrays(*changed).call(f)), case)[which]
         yield Claim(half, np.broadcast_to(half[..., :1, :], half.shape), 0.0)
 
 
@@ -142,13 +138,13 @@ def products_see_both_differences(f, case):
     # The last wave of an odd width has no partner.
     if case.options["dim"] // 2 % 2 and case.options["frequencies"] == "paper":
         return
-    rows, columns = map(_wide, case.arrays)
+    rows, columns = map(wide, case.arrays)
     batch = np.broadcast_shapes(rows.shape, columns.shape)
     expected = np.zeros((*batch, batch[-1]))
     for x in (rows, columns):
         distance = x[..., :, None] - x[..., None, :]
         expected = expected + np.cos(distance[..., None] * theta[:pairs]).sum(axis=-1)
-    value = _wide(case.call(f))
+    value = wide(case.call(f))
     yield Claim(
         value @ np.swapaxes(value, -1, -2), expected, 4.0 * case.options["dim"] * _size(case)
     )
@@ -168,10 +164,10 @@ def transposed_grids(f, case):
 def axes_do_not_mix(f, case):
     """What is of rows does not change with the columns, and the reverse"""
     rows, columns = case.arrays
-    here = _halves(_wide(case.call(f)), case)
-    moved = _halves(_wide(case.with_arrays(rows, columns + 5).call(f)), case)
+    here = _halves(wide(case.call(f)), case)
+    moved = _halves(wide(case.with_arrays(rows, columns + 5).call(f)), case)
     yield Claim(moved[0], here[0], 0.0)
-    moved = _halves(_wide(case.with_arrays(rows + 5, columns).call(f)), case)
+    moved = _halves(wide(case.with_arrays(rows + 5, columns).call(f)), case)
     yield Claim(moved[1], here[1], 0.0)
 
 

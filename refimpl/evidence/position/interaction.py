@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import astype, like, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
-from refimpl.evidence.position.decay import wide
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.interaction import position_expansion, position_interaction
 
 # d comes before h in the signature, and is twice as much: both are fixed.

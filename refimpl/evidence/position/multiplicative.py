@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import namespace
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.multiplicative import (
     complex_order_encoding,
     complex_products,
@@ -76,10 +76,6 @@ def far_and_slow(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 @product.law
 def linear_in_the_tokens(f, case):
     """Twice the tokens give twice the result"""
@@ -107,15 +103,15 @@ def ones_change_nothing(f, case):
 
 def _angle_size(case):
     """How much roundings of angles and amplitudes grow."""
-    r, w, t, k = (np.abs(_wide(x)).max(initial=1.0) for x in case.arrays)
+    r, w, t, k = (np.abs(wide(x)).max(initial=1.0) for x in case.arrays)
     return 4.0 * float(r) * (1.0 + float(t) + float(w * k))
 
 
 @order.law
 def modulus_is_the_amplitude(f, case):
     """|f| = |r|"""
-    real, imaginary = map(_wide, case.call(f))
-    r = _wide(case.arrays[0])
+    real, imaginary = map(wide, case.call(f))
+    r = wide(case.arrays[0])
     yield Claim(np.hypot(real, imaginary), np.abs(r) + 0 * real, 1.0 + np.abs(r))
 
 
@@ -124,10 +120,10 @@ def a_step_multiplies(f, case):
     """Five positions later f is multiplied by exp(5 i omega), whatever the position"""
     r, w, t, k = case.arrays
     now, later = (
-        _wide(y[0]) + 1j * _wide(y[1])
+        wide(y[0]) + 1j * wide(y[1])
         for y in (case.call(f), case.with_arrays(r, w, t, k + 5).call(f))
     )
-    turned = now * np.exp(5j * _wide(w))
+    turned = now * np.exp(5j * wide(w))
     size = 2.0 * _angle_size(case)
     yield Claim(later.real, turned.real, size)
     yield Claim(later.imag, turned.imag, size)
@@ -136,7 +132,7 @@ def a_step_multiplies(f, case):
 @order.law
 def is_a_complex_exponential(f, case):
     """r exp(i (omega k + theta)) in complex numbers"""
-    r, w, t, k = map(_wide, case.arrays)
+    r, w, t, k = map(wide, case.arrays)
     expected = r * np.exp(1j * (w * k[..., None] + t))
     real, imaginary = case.call(f)
     yield Claim(real, expected.real, _angle_size(case))
@@ -303,14 +299,14 @@ def almost_real(rng, shape):
 
 
 def _product_size(case):
-    a, b, c, d = (np.abs(_wide(x)).max(initial=0.0) for x in case.arrays)
+    a, b, c, d = (np.abs(wide(x)).max(initial=0.0) for x in case.arrays)
     return 8.0 * case.arrays[0].shape[-1] * float((a + b) * (c + d))
 
 
 @products.law
 def is_a_product_of_complex_numbers(f, case):
     """(A + iB)(C + iD)^T in complex numbers"""
-    a, b, c, d = map(_wide, case.arrays)
+    a, b, c, d = map(wide, case.arrays)
     k = c + (-1j if case.options["conjugate"] else 1j) * d
     z = (a + 1j * b) @ np.swapaxes(k, -1, -2)
     real, imaginary = case.call(f)
@@ -334,7 +330,7 @@ def real_numbers_have_real_products(f, case):
     a, b, c, d = case.arrays
     real, imaginary = case.with_arrays(a, 0 * b, c, 0 * d).call(f)
     yield Claim(
-        real, (_wide(a) @ np.swapaxes(_wide(c), -1, -2)) + 0 * _wide(real), _product_size(case)
+        real, (wide(a) @ np.swapaxes(wide(c), -1, -2)) + 0 * wide(real), _product_size(case)
     )
     yield Claim(imaginary, 0 * imaginary, 0.0)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import namespace
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.recurrent import recurrent_encoding
 
 recurrent = Evidence(
@@ -41,13 +41,9 @@ def turning(rng, shape):
     return Case((matrix, *_vectors(rng, shape)), {"length": 9})
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case):
     """How large states and roundings of them may grow, step by step."""
-    matrix, offset, start = map(_wide, case.arrays)
+    matrix, offset, start = map(wide, case.arrays)
     norm = 1.0 + np.abs(matrix).sum(axis=-1).max(initial=0.0)
     vectors = np.abs(start).max(initial=1.0) + np.abs(offset).max(initial=0.0)
     return 8.0 * float(vectors) * float(norm) ** case.options["length"]
@@ -77,8 +73,8 @@ def powers_of_the_matrix(f, case):
     """Without activation p_k = A^k s + (A^{k-1} + ... + 1) b, by powers"""
     if case.options.get("activation", "identity") != "identity":
         return
-    matrix, offset, start = map(_wide, case.arrays)
-    value = _wide(case.call(f))
+    matrix, offset, start = map(wide, case.arrays)
+    value = wide(case.call(f))
     power, total = np.eye(matrix.shape[-1]) + 0 * matrix, 0 * matrix
     for k in range(case.options["length"]):
         expected = (power @ start[..., None] + total @ offset[..., None])[..., 0]
@@ -89,8 +85,8 @@ def powers_of_the_matrix(f, case):
 @recurrent.law
 def one_step_written_out(f, case):
     """Each position is f(A p + b) of the one before"""
-    matrix, offset, _ = map(_wide, case.arrays)
-    value = _wide(case.call(f))
+    matrix, offset, _ = map(wide, case.arrays)
+    value = wide(case.call(f))
     inner = np.einsum("...ij,...kj->...ki", matrix, value[..., :-1, :]) + offset[..., None, :]
     is_tanh = case.options.get("activation") == "tanh"
     yield Claim(value[..., 1:, :], np.tanh(inner) if is_tanh else inner, _size(case))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
 from refimpl.position.relative import (
     disentangled_logits,
@@ -107,10 +107,6 @@ def in_buckets(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _signed(case):
     """i - j, (..., n, m)."""
     queries, columns = (to_host(x).astype(np.int64) for x in case.arrays[-2:])
@@ -128,7 +124,7 @@ def _rows(table, index):
 
 
 def _size(case, f):
-    real = [np.abs(_wide(x)).max(initial=1.0) for x in case.arrays[:-2]]
+    real = [np.abs(wide(x)).max(initial=1.0) for x in case.arrays[:-2]]
     width = max(x.shape[-1] for x in case.arrays[:-2])
     return 8.0 * width * float(real[0]) * float(sum(real[1:]))
 
@@ -179,7 +175,7 @@ for _record in (keys, values):
 
 def _shaw_rows(case):
     """The row of the table that belongs to each pair, (..., n, m, d)."""
-    table = _wide(case.arrays[2])
+    table = wide(case.arrays[2])
     k = table.shape[-2] // 2
     sign = 1 if case.options["order"] == "q_minus_k" else -1
     return _rows(table, np.clip(sign * _signed(case), -k, k) + k)
@@ -191,14 +187,14 @@ def _scale_of(case, terms=1):
     return (
         (terms * width) ** -0.5
         if scale is None
-        else _wide(np.asarray(to_host(scale)))[..., None, None]
+        else wide(np.asarray(to_host(scale)))[..., None, None]
     )
 
 
 @keys.law
 def is_a_key_for_each_pair(f, case):
     """Every pair of query and key has a key vector of its own, written out"""
-    q, k = map(_wide, case.arrays[:2])
+    q, k = map(wide, case.arrays[:2])
     vectors = k[..., None, :, :] + _shaw_rows(case)
     expected = _scale_of(case) * (q[..., :, None, :] * vectors).sum(axis=-1)
     yield Claim(case.call(f), expected, _size(case, f) * (1.0 + np.abs(_scale_of(case))))
@@ -208,7 +204,7 @@ def is_a_key_for_each_pair(f, case):
 def without_a_table_it_is_plain(f, case):
     """A table of zeros leaves the products of queries and keys"""
     q, k, table, *positions = case.arrays
-    plain = _scale_of(case) * (_wide(q) @ np.swapaxes(_wide(k), -1, -2))
+    plain = _scale_of(case) * (wide(q) @ np.swapaxes(wide(k), -1, -2))
     found = case.with_arrays(q, k, 0 * table, *positions).call(f)
     yield Claim(found, np.broadcast_to(plain, found.shape), _size(case, f))
 
@@ -216,7 +212,7 @@ def without_a_table_it_is_plain(f, case):
 @values.law
 def is_a_value_for_each_pair(f, case):
     """Every pair of query and key has a value vector of its own, written out"""
-    weights, v = map(_wide, case.arrays[:2])
+    weights, v = map(wide, case.arrays[:2])
     vectors = v[..., None, :, :] + _shaw_rows(case)
     expected = (weights[..., None] * vectors).sum(axis=-2)
     yield Claim(case.call(f), expected, _size(case, f) * (1.0 + weights.shape[-1]))
@@ -227,7 +223,7 @@ def without_a_table_it_is_the_mean(f, case):
     """A table of zeros leaves the products of weights and values"""
     weights, v, table, *positions = case.arrays
     found = case.with_arrays(weights, v, 0 * table, *positions).call(f)
-    yield Claim(found, np.broadcast_to(_wide(weights) @ _wide(v), found.shape), _size(case, f))
+    yield Claim(found, np.broadcast_to(wide(weights) @ wide(v), found.shape), _size(case, f))
 
 
 @values.law
@@ -236,14 +232,14 @@ def one_vector_for_all_distances(f, case):
     weights, v, table, *positions = case.arrays
     same = 0 * table + table[..., :1, :]
     found = case.with_arrays(weights, 0 * v, same, *positions).call(f)
-    expected = _wide(weights).sum(axis=-1)[..., None] * _wide(table)[..., :1, :]
+    expected = wide(weights).sum(axis=-1)[..., None] * wide(table)[..., :1, :]
     yield Claim(found, np.broadcast_to(expected, found.shape), _size(case, f) * (1 + v.shape[-2]))
 
 
 @deberta.law
 def is_three_products_for_each_pair(f, case):
     """Every entry from the vectors of its own pair, written out"""
-    q, k, of_queries, of_keys = map(_wide, case.arrays[:4])
+    q, k, of_queries, of_keys = map(wide, case.arrays[:4])
     b = of_keys.shape[-2] // 2
     r = _signed(case)
     if case.options.get("log_buckets"):
@@ -268,7 +264,7 @@ def _buckets(r, b, max_position):
 def without_tables_it_is_plain(f, case):
     """Tables of zeros leave the products of queries and keys, by sqrt(3 d)"""
     q, k, of_queries, of_keys, *positions = case.arrays
-    plain = _scale_of(case, 3) * (_wide(q) @ np.swapaxes(_wide(k), -1, -2))
+    plain = _scale_of(case, 3) * (wide(q) @ np.swapaxes(wide(k), -1, -2))
     found = case.with_arrays(q, k, 0 * of_queries, 0 * of_keys, *positions).call(f)
     yield Claim(found, np.broadcast_to(plain, found.shape), _size(case, f))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import astype, like, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
@@ -109,13 +109,9 @@ def fractional_and_negative(rng, shape):
 # --------------------------------------------------------------------------- embedding: laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _parts(case):
     """x and positions on the host in float64, and the number of features that rotate."""
-    x, positions = map(_wide, case.arrays)
+    x, positions = map(wide, case.arrays)
     given = case.options.get("frequencies")
     r = case.options.get("rotary_dim") if given is None else 2 * given.shape[-1]
     return x, positions, x.shape[-1] if r is None else r
@@ -131,7 +127,7 @@ def _row_norms(x):
 
 def _angle_size(case) -> float:
     """How much one rounding of an angle grows: 1 + the largest position."""
-    return 1.0 + np.abs(_wide(case.arrays[1])).max(initial=0.0)
+    return 1.0 + np.abs(wide(case.arrays[1])).max(initial=0.0)
 
 
 def _next_to(case, y):
@@ -149,7 +145,7 @@ def _obeys(f, case, **options) -> bool:
 def norms_are_kept(f, case):
     """Rotation keeps the norm of the rotated features, times the attention factor"""
     x, _, r = _parts(case)
-    y = _wide(case.call(f))
+    y = wide(case.call(f))
     norms = np.broadcast_to(_row_norms(x[..., :r]), (*y.shape[:-1], 1))
     yield Claim(_row_norms(y[..., :r]), _factor(case) * norms, (1.0 + _factor(case)) * norms)
 
@@ -161,9 +157,9 @@ def rotations_add(f, case):
     later = positions[..., ::-1]
     once = case.with_arrays(x, positions + later)
     twice = case.with_arrays(_next_to(case, case.call(f)), later)
-    left, right = _wide(twice.call(f)), _wide(once.call(f))
+    left, right = wide(twice.call(f)), wide(once.call(f))
     right[..., : _parts(case)[2]] *= _factor(case)
-    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(_wide(x)) * _angle_size(once))
+    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(wide(x)) * _angle_size(once))
 
 
 @embedding.law
@@ -175,9 +171,9 @@ def only_distances_matter(f, case):
     def products(shift):
         q = case.with_arrays(x, positions + shift).call(f)
         k = case.with_arrays(keys, key_positions + shift).call(f)
-        return (_wide(q) * _wide(k)).sum(axis=-1)
+        return (wide(q) * wide(k)).sum(axis=-1)
 
-    size = (_row_norms(_wide(x)) * _row_norms(_wide(keys)))[..., 0]
+    size = (_row_norms(wide(x)) * _row_norms(wide(keys)))[..., 0]
     scale = (1.0 + _factor(case)) ** 2 * size * (7.0 + _angle_size(case))
     yield Claim(products(0), products(7), scale)
 
@@ -194,7 +190,7 @@ def is_a_block_diagonal_matrix(f, case):
     sign = -1.0 if options.get("inverse") else 1.0
     for i in range(r // 2):
         a, b = (2 * i, 2 * i + 1) if options["pairing"] == "interleaved" else (i, i + r // 2)
-        angle = sign * positions * _wide(theta)[..., None, i]
+        angle = sign * positions * wide(theta)[..., None, i]
         matrix[..., a, a] = matrix[..., b, b] = _factor(case) * np.cos(angle)
         matrix[..., b, a] = _factor(case) * np.sin(angle)
         matrix[..., a, b] = -matrix[..., b, a]
@@ -209,9 +205,9 @@ def linear(f, case):
     """The output is linear in x"""
     x, positions = case.arrays
     other = 0.5 * x[..., ::-1, :]
-    left = _wide(case.with_arrays(x - other, positions).call(f))
-    right = _wide(case.call(f)) - _wide(case.with_arrays(other, positions).call(f))
-    size = _row_norms(_wide(x)) + _row_norms(_wide(other))
+    left = wide(case.with_arrays(x - other, positions).call(f))
+    right = wide(case.call(f)) - wide(case.with_arrays(other, positions).call(f))
+    size = _row_norms(wide(x)) + _row_norms(wide(other))
     yield Claim(left, right, (1.0 + _factor(case)) * size)
 
 
@@ -219,17 +215,17 @@ def linear(f, case):
 def position_zero_is_the_identity(f, case):
     """A token at position 0 is only scaled by the attention factor"""
     x, positions = case.arrays
-    left = _wide(case.with_arrays(x, 0 * positions).call(f))
-    right = np.broadcast_to(_wide(x), left.shape).copy()
+    left = wide(case.with_arrays(x, 0 * positions).call(f))
+    right = np.broadcast_to(wide(x), left.shape).copy()
     right[..., : _parts(case)[2]] *= _factor(case)
-    yield Claim(left, right, (1.0 + _factor(case)) * _row_norms(_wide(x)))
+    yield Claim(left, right, (1.0 + _factor(case)) * _row_norms(wide(x)))
 
 
 @embedding.law
 def other_features_pass(f, case):
     """Features beyond the rotary ones are the same bits as in x"""
     x, _, r = _parts(case)
-    y = _wide(case.call(f))[..., r:]
+    y = wide(case.call(f))[..., r:]
     yield Claim(y, np.broadcast_to(x[..., r:], y.shape), 0.0)
 
 
@@ -241,8 +237,8 @@ def inverse_undoes(f, case):
         return
     x, positions = case.arrays
     turned = case.with_arrays(_next_to(case, case.call(f)), positions)
-    left = _wide(turned.with_options(inverse=back).call(f))
-    right = np.broadcast_to(_wide(x), left.shape).copy()
+    left = wide(turned.with_options(inverse=back).call(f))
+    right = np.broadcast_to(wide(x), left.shape).copy()
     right[..., : _parts(case)[2]] *= _factor(case) ** 2
     yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(right))
 
@@ -258,7 +254,7 @@ def pairings_are_permutations(f, case):
     order = [*range(0, r, 2), *range(1, r, 2), *range(r, x.shape[-1])]
     order = namespace(x).asarray(order)
     half = case.with_arrays(x[..., order], positions).with_options(pairing="half")
-    scale = (1.0 + _factor(case)) * _row_norms(_wide(x))
+    scale = (1.0 + _factor(case)) * _row_norms(wide(x))
     yield Claim(half.call(f), interleaved.call(f)[..., order], scale)
 
 
@@ -350,20 +346,20 @@ def extreme_bases(rng, shape):
 
 def _exponent_size(case):
     """How much one rounding of an exponent grows: 1 + |log base|."""
-    return 1.0 + np.abs(np.log(_wide(case.arrays[0])))[..., None]
+    return 1.0 + np.abs(np.log(wide(case.arrays[0])))[..., None]
 
 
 @frequencies.law
 def first_is_one(f, case):
     """The first pair turns by one radian per position"""
-    first = _wide(case.call(f))[..., 0]
+    first = wide(case.call(f))[..., 0]
     yield Claim(first, np.ones(first.shape))
 
 
 @frequencies.law
 def geometric(f, case):
     """Each frequency is the geometric mean of its neighbours"""
-    theta = _wide(case.call(f))
+    theta = wide(case.call(f))
     middle = theta[..., 1:-1] ** 2
     yield Claim(middle, theta[..., :-2] * theta[..., 2:], middle * _exponent_size(case))
 
@@ -371,20 +367,20 @@ def geometric(f, case):
 @frequencies.law
 def last_reaches_the_base(f, case):
     """One step beyond the last frequency is 1 / base"""
-    theta = _wide(case.call(f))
+    theta = wide(case.call(f))
     h = theta.shape[-1]
     if h > 1:
         # log turns the h-th power, which would overflow, into a product.
         power = np.log(theta[..., -1]) * h / (h - 1)
-        yield Claim(power, -np.log(_wide(case.arrays[0])), _exponent_size(case)[..., 0])
+        yield Claim(power, -np.log(wide(case.arrays[0])), _exponent_size(case)[..., 0])
 
 
 @frequencies.law
 def reciprocal_bases(f, case):
     """The frequencies of 1 / base are one over those of the base"""
     (base,) = case.arrays
-    theta = _wide(case.call(f))
-    reciprocal = _wide(case.with_arrays(1.0 / base).call(f))
+    theta = wide(case.call(f))
+    reciprocal = wide(case.with_arrays(1.0 / base).call(f))
     yield Claim(theta * reciprocal, np.ones(theta.shape), _exponent_size(case))
 
 

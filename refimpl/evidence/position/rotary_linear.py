@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.attention.linear import linear_attention
-from refimpl.backend import astype, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import astype, namespace
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_linear import rotary_linear_attention
 
@@ -61,12 +61,8 @@ def sparse_features_anywhere(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case):
-    q, k, values, rows, columns = map(_wide, case.arrays)
+    q, k, values, rows, columns = map(wide, case.arrays)
     farthest = 1.0 + np.abs(rows).max(initial=0.0) + np.abs(columns).max(initial=0.0)
     norms = [np.sqrt(np.square(x).sum(axis=-1)) for x in (q, k)]
     products = q @ k.swapaxes(-1, -2)
@@ -84,9 +80,9 @@ def _sees(case, rows, columns, i):
 @linear.law
 def keys_are_seen_one_by_one(f, case):
     """Each output is the sum over keys, with keys rotated by the distance from the query"""
-    q, k, values, rows, columns = map(_wide, case.arrays)
+    q, k, values, rows, columns = map(wide, case.arrays)
     options = {"pairing": case.options["pairing"], "base": case.options.get("base", 10000.0)}
-    found = _wide(case.call(f))
+    found = wide(case.call(f))
     for i in range(found.shape[-2]):
         seen = _sees(case, rows, columns, i)
         turned = rotary_embedding(k, columns - rows[..., i : i + 1], **options)
@@ -107,7 +103,7 @@ def at_one_place_it_is_linear_attention(f, case):
     if k.shape[-2] == 0:
         return
     same = case.with_arrays(q, k, values, 0 * rows + 9, 0 * columns + 9)
-    expected = linear_attention(*map(_wide, (q, k, values)), features="identity")
+    expected = linear_attention(*map(wide, (q, k, values)), features="identity")
     yield Claim(same.call(f), expected, 20.0 * _size(same))
 
 
@@ -136,7 +132,7 @@ def hidden_keys_do_not_matter(f, case):
     if k.shape[-2] == 0 or rows.size == 0:
         return
     late = columns + 0
-    late[..., -1] = _wide(rows).max() + 1
+    late[..., -1] = wide(rows).max() + 1
     other = namespace(values).where(late[..., :, None] == late[..., -1:, None], 0, values)
     before = causal.with_arrays(q, k, values, rows, late).call(f)
     after = causal.with_arrays(q, k, astype(other, values.dtype), rows, late).call(f)

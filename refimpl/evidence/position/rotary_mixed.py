@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import like, namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import like, namespace
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.axial import axial_rotary_embedding
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.rotary_mixed import mixed_rotary_embedding
@@ -22,12 +22,8 @@ mixed = Evidence(
 )
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _norms(x):
-    return np.sqrt(np.square(_wide(x)).sum(axis=-1, keepdims=True))
+    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -80,7 +76,7 @@ def between_the_pixels(rng, shape):
 
 def _angle_size(case):
     """How large the terms of a phase may be."""
-    _, positions, theta = map(_wide, case.arrays)
+    _, positions, theta = map(wide, case.arrays)
     return 1.0 + np.abs(positions).max(initial=0.0) * np.abs(theta).sum(axis=-2).max(initial=0.0)
 
 
@@ -100,8 +96,8 @@ def only_differences_matter(f, case):
     shift = like(np.arange(5, 5 + positions.shape[-2])[:, None], positions)
 
     def products(moved):
-        q = _wide(case.with_arrays(x, moved, theta).call(f))
-        return (q * _wide(case.with_arrays(keys, moved[..., ::-1], theta).call(f))).sum(axis=-1)
+        q = wide(case.with_arrays(x, moved, theta).call(f))
+        return (q * wide(case.with_arrays(keys, moved[..., ::-1], theta).call(f))).sum(axis=-1)
 
     size = (_norms(x) * _norms(keys))[..., 0] * (8.0 * _angle_size(case))
     yield Claim(products(positions + shift), products(positions), size)
@@ -111,8 +107,8 @@ def only_differences_matter(f, case):
 def origin_is_the_identity(f, case):
     """A token at 0 on every axis stays as it is"""
     x, positions, theta = case.arrays
-    y = _wide(case.with_arrays(x, 0 * positions, theta).call(f))
-    yield Claim(y, np.broadcast_to(_wide(x), y.shape), _norms(x))
+    y = wide(case.with_arrays(x, 0 * positions, theta).call(f))
+    yield Claim(y, np.broadcast_to(wide(x), y.shape), _norms(x))
 
 
 @mixed.law
@@ -132,7 +128,7 @@ def inverse_undoes_it(f, case):
     other = case.with_options(inverse=not case.options.get("inverse", False))
     y = case.call(f)
     yield Claim(
-        other.with_arrays(y, *rest).call(f), np.broadcast_to(_wide(x), y.shape), _norms(x) * 4.0
+        other.with_arrays(y, *rest).call(f), np.broadcast_to(wide(x), y.shape), _norms(x) * 4.0
     )
 
 
@@ -152,11 +148,11 @@ def rest_is_kept(f, case):
 @mixed.law
 def every_pair_written_out(f, case):
     """Pair by pair and axis by axis, as products of complex numbers"""
-    x, positions, theta = map(_wide, case.arrays)
+    x, positions, theta = map(wide, case.arrays)
     h = theta.shape[-1]
     is_half = case.options["pairing"] == "half"
     sign = -1.0 if case.options.get("inverse") else 1.0
-    y = _wide(case.call(f))
+    y = wide(case.call(f))
     for i in range(h):
         a, b = (i, i + h) if is_half else (2 * i, 2 * i + 1)
         z = x[..., a] + 1j * x[..., b]
@@ -175,12 +171,12 @@ def frequencies_of_one_axis_each(f, case):
     if case.options.get("inverse") or share == 0:
         return
     x = x[..., : 2 * a * share]
-    one = _wide(rotary_frequencies(10000.0, dim=2 * share))
+    one = wide(rotary_frequencies(10000.0, dim=2 * share))
     blocks = like(np.kron(np.eye(a), one), theta)
     axial = axial_rotary_embedding(
-        _wide(x), _wide(positions), pairing=case.options["pairing"], split="pairs"
+        wide(x), wide(positions), pairing=case.options["pairing"], split="pairs"
     )
-    size = _norms(x) * (1.0 + np.abs(_wide(positions)).max(initial=0.0))
+    size = _norms(x) * (1.0 + np.abs(wide(positions)).max(initial=0.0))
     yield Claim(case.with_arrays(x, positions, blocks).call(f), axial, size)
 
 
@@ -191,7 +187,7 @@ def one_axis_alone(f, case):
     first = namespace(x).arange(positions.shape[-2])[:, None] == 0
     found = case.with_arrays(x, positions * first, theta).call(f)
     one = rotary_embedding(
-        _wide(x), _wide(positions)[..., 0, :], frequencies=_wide(theta)[..., 0, :], **case.options
+        wide(x), wide(positions)[..., 0, :], frequencies=wide(theta)[..., 0, :], **case.options
     )
     expected = np.broadcast_to(one, found.shape)
     yield Claim(found, expected, _norms(x) * _angle_size(case))

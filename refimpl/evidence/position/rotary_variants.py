@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import astype, like, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import astype, like
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_variants import rerope_logits, value_rotary_mixture, xpos_embedding
 
@@ -34,12 +34,8 @@ mixture = Evidence(
 )
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _norms(x):
-    return np.sqrt(np.square(_wide(x)).sum(axis=-1, keepdims=True))
+    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -119,7 +115,7 @@ def _zeta(case):
 
 
 def _farthest(case):
-    return 1.0 + np.abs(_wide(case.arrays[1])).max(initial=0.0)
+    return 1.0 + np.abs(wide(case.arrays[1])).max(initial=0.0)
 
 
 def _by_pairs(case, y):
@@ -132,8 +128,8 @@ def _by_pairs(case, y):
 @xpos.law
 def pairs_grow_by_their_power(f, case):
     """Each pair is rotated, and longer by zeta^((n - c)/B), for keys shorter"""
-    x, positions = map(_wide, case.arrays)
-    y = _wide(case.call(f))
+    x, positions = map(wide, case.arrays)
+    y = wide(case.call(f))
     sign = 1.0 if case.options["role"] == "query" else -1.0
     steps = sign * (positions - case.options["centre"]) / case.options.get("scale_base", 512.0)
     growth = _zeta(case) ** steps[..., None]
@@ -149,7 +145,7 @@ def _logits(f, case, positions, centre):
     x = case.arrays[0]
     query = case.with_arrays(x, positions).with_options(role="query", centre=centre)
     key = case.with_arrays(x, 0 * positions + 2).with_options(role="key", centre=centre)
-    return (_wide(query.call(f)) * _wide(key.call(f))).sum(axis=-1)
+    return (wide(query.call(f)) * wide(key.call(f))).sum(axis=-1)
 
 
 @xpos.law
@@ -170,7 +166,7 @@ def only_distances_matter(f, case):
     def products(shift):
         query = case.with_arrays(x, 2 * step + shift).with_options(role="query")
         key = case.with_arrays(x[..., ::-1, :], step + shift).with_options(role="key")
-        return (_wide(query.call(f)) * _wide(key.call(f))).sum(axis=-1)
+        return (wide(query.call(f)) * wide(key.call(f))).sum(axis=-1)
 
     scale = 400.0 * np.square(_norms(x)).max(initial=0.0)
     yield Claim(products(0), products(6), scale)
@@ -199,8 +195,8 @@ def _bounded(t, window, leak):
 @rerope.law
 def each_logit_is_one_rotation(f, case):
     """Each logit is the query's product with the key rotated back by the bounded distance"""
-    q, k, rows, columns = map(_wide, case.arrays)
-    found = _wide(case.call(f))
+    q, k, rows, columns = map(wide, case.arrays)
+    found = wide(case.call(f))
     options = {"pairing": case.options["pairing"], "base": case.options.get("base", 10000.0)}
     window, leak = case.options["window"], case.options.get("leak")
     for i in range(found.shape[-2]):
@@ -215,7 +211,7 @@ def each_logit_is_one_rotation(f, case):
 @rerope.law
 def wide_windows_and_no_leak_are_rotary(f, case):
     """With a window beyond all distances, or a leak of 1, it is rotary embedding"""
-    q, k, rows, columns = map(_wide, case.arrays)
+    q, k, rows, columns = map(wide, case.arrays)
     options = {"pairing": case.options["pairing"], "base": case.options.get("base", 10000.0)}
     rotated = [rotary_embedding(x, at, **options) for x, at in ((q, rows), (k, columns))]
     expected = rotated[0] @ rotated[1].swapaxes(-1, -2)
@@ -238,7 +234,7 @@ def shifting_all_positions_changes_nothing(f, case):
 
 
 def _mixture_size(case):
-    weights, values, rows, columns = map(_wide, case.arrays)
+    weights, values, rows, columns = map(wide, case.arrays)
     farthest = 1.0 + np.abs(rows).max(initial=0.0) + np.abs(columns).max(initial=0.0)
     return farthest * (np.abs(weights) @ np.broadcast_to(_norms(values), values.shape))
 
@@ -246,9 +242,9 @@ def _mixture_size(case):
 @mixture.law
 def values_are_rotated_by_distances(f, case):
     """Outputs are sums of values rotated by the distance from query to key"""
-    weights, values, rows, columns = map(_wide, case.arrays)
+    weights, values, rows, columns = map(wide, case.arrays)
     options = {"pairing": case.options["pairing"], "base": case.options.get("base", 10000.0)}
-    found = _wide(case.call(f))
+    found = wide(case.call(f))
     for i in range(found.shape[-2]):
         turned = rotary_embedding(values, columns - rows[..., i : i + 1], **options)
         expected = (weights[..., i, :, None] * turned).sum(axis=-2)
@@ -260,7 +256,7 @@ def at_one_place_it_is_a_product(f, case):
     """Where all positions are equal it is the matrix product"""
     weights, values, rows, columns = case.arrays
     same = case.with_arrays(weights, values, 0 * rows + 5, 0 * columns + 5)
-    expected = _wide(weights) @ _wide(values)
+    expected = wide(weights) @ wide(values)
     yield Claim(same.call(f), expected, 10.0 * _mixture_size(same))
 
 
@@ -269,7 +265,7 @@ def linear_in_the_weights(f, case):
     """Twice the weights are twice the output"""
     weights, *rest = case.arrays
     twice = case.with_arrays(astype(2 * weights, weights.dtype), *rest)
-    yield Claim(twice.call(f), 2.0 * _wide(case.call(f)), 2.0 * _mixture_size(case))
+    yield Claim(twice.call(f), 2.0 * wide(case.call(f)), 2.0 * _mixture_size(case))
 
 
 # -------------------------------------------------------------------------------- closed forms

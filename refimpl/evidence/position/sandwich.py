@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.bias import (
     after_a_cache,
     distance_alone_matters,
@@ -16,7 +16,6 @@ from refimpl.evidence.position.bias import (
     padded,
     symmetric_in_distance,
     the_last_query_alone,
-    wide,
 )
 from refimpl.position.rotary import rotary_frequencies
 from refimpl.position.sandwich import sandwich_bias

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import like, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.backend import like
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.scaling import (
     dynamic_ntk_frequencies,
@@ -115,10 +115,6 @@ def of_no_base(rng, shape):
 
 
 # ---------------------------------------------------------------------------------------- laws
-
-
-def wide(x):
-    return to_host(x).astype(np.float64)
 
 
 def _theta(case):

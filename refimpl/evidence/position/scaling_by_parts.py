@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.evidence import Case, Claim, Evidence, Sizes
-from refimpl.evidence.position.scaling import decreasing, geometric, wide
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.scaling import decreasing, geometric
 from refimpl.position.scaling_by_parts import (
     llama3_frequencies,
     longrope_frequencies,

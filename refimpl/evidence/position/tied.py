@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence
+from refimpl.backend import namespace
+from refimpl.evidence import Case, Claim, Evidence, wide
 from refimpl.evidence.position.axial import runs, starts_shift_everything
 from refimpl.position.axial import multimodal_positions
 from refimpl.position.tied import tied_positions
@@ -24,10 +24,6 @@ tied = Evidence(
         {"segments": _VIDEO, "rule": "tie_equivalent"},
     ),
 )
-
-
-def _wide(x):
-    return to_host(x).astype(np.float64)
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -67,12 +63,12 @@ tied.law(starts_shift_everything)
 
 def _grids(f, case):
     """For each grid: its extents, its positions (..., 3, T, H, W), and the texts L and K."""
-    at = _wide(case.call(f))
+    at = wide(case.call(f))
     for index, (segment, begin, end) in enumerate(runs(case)):
         if isinstance(segment, int):
             continue
         around = [
-            _wide(case.with_options(segments=(*case.options["segments"][:k], 1)).call(f))[..., -1]
+            wide(case.with_options(segments=(*case.options["segments"][:k], 1)).call(f))[..., -1]
             for k in (index, index + 1)
         ]
         cells = at[..., begin:end].reshape(*at.shape[:-1], *segment)
@@ -80,13 +76,13 @@ def _grids(f, case):
 
 
 def _size(case):
-    return 400.0 + np.abs(_wide(case.arrays[0])).max()
+    return 400.0 + np.abs(wide(case.arrays[0])).max()
 
 
 @tied.law
 def text_counts_on_from_all_before(f, case):
     """Text has the same number on all axes, one more for each token, above all before"""
-    at = _wide(case.call(f))
+    at = wide(case.call(f))
     for segment, begin, end in runs(case):
         if isinstance(segment, int) and segment:
             inside = at[..., begin:end]

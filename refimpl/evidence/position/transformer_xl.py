@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
 from refimpl.position.transformer_xl import relative_shift, transformer_xl_logits
 
@@ -81,12 +81,8 @@ def counted(rng, shape):
 # ------------------------------------------------------------------------------- laws: logits
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case, f):
-    real = [np.abs(_wide(x)).max(initial=1.0) for x in case.arrays[:-2]]
+    real = [np.abs(wide(x)).max(initial=1.0) for x in case.arrays[:-2]]
     return (
         8.0
         * case.arrays[0].shape[-1]
@@ -98,7 +94,7 @@ def _size(case, f):
 def _scale_of(case):
     scale = case.options.get("scale")
     width = case.arrays[0].shape[-1]
-    return width**-0.5 if scale is None else _wide(np.asarray(to_host(scale)))[..., None, None]
+    return width**-0.5 if scale is None else wide(np.asarray(to_host(scale)))[..., None, None]
 
 
 @logits.law
@@ -119,7 +115,7 @@ def one_query_at_a_time(f, case):
 @logits.law
 def four_terms_for_each_pair(f, case):
     """q.k + q.R + u.k + v.R, written out with the vector of each pair's distance"""
-    q, k, u, v, table = map(_wide, case.arrays[:5])
+    q, k, u, v, table = map(wide, case.arrays[:5])
     queries, keys = (to_host(x).astype(int) for x in case.arrays[5:])
     lowest, rows = case.options.get("lowest", 0), table.shape[-2]
     index = np.clip(queries[..., :, None] - keys[..., None, :] - lowest, 0, rows - 1)
@@ -139,7 +135,7 @@ def without_positions_it_is_plain(f, case):
     """Rows of zeros and no biases leave the products of queries and keys"""
     q, k, u, v, table, *positions = case.arrays
     found = case.with_arrays(q, k, 0 * u, 0 * v, 0 * table, *positions).call(f)
-    plain = _scale_of(case) * (_wide(q) @ np.swapaxes(_wide(k), -1, -2))
+    plain = _scale_of(case) * (wide(q) @ np.swapaxes(wide(k), -1, -2))
     yield Claim(found, np.broadcast_to(plain, found.shape), _size(case, f))
 
 
@@ -165,11 +161,11 @@ def the_shift_of_the_code_gives_it(f, case):
     by_place = xp.clip(m - 1 - keys, 0, rows - 1)
     descending = table[..., by_place, :]
     by_distance = (q + v[..., None, :]) @ descending.swapaxes(-1, -2)
-    turned = _wide(relative_shift(by_distance, variant="transformer_xl"))
-    content = _wide((q + u[..., None, :]) @ k.swapaxes(-1, -2))
+    turned = wide(relative_shift(by_distance, variant="transformer_xl"))
+    content = wide((q + u[..., None, :]) @ k.swapaxes(-1, -2))
     seen = to_host(keys)[None, :] <= to_host(queries)[:, None]
     expected = _scale_of(case) * (content + turned)
-    found = _wide(here.call(f))
+    found = wide(here.call(f))
     yield Claim(np.where(seen, found, 0.0), np.where(seen, expected, 0.0), _size(case, f))
 
 
@@ -186,10 +182,10 @@ def linear(f, case):
 @shift.law
 def entries_of_the_row_itself(f, case):
     """Up to the diagonal an entry is column l - 1 - i + j of its own row, or l - i + j in XLNet"""
-    (x,) = map(_wide, case.arrays)
+    (x,) = map(wide, case.arrays)
     n, k = x.shape[-2:]
     xlnet = case.options["variant"] == "xlnet"
-    y = _wide(case.call(f))
+    y = wide(case.call(f))
     for i in range(n):
         width = max(k - n, 0) if xlnet else max(min(k - n + i + 1, k), 0)
         first = n - i if xlnet else n - 1 - i
@@ -208,11 +204,11 @@ def last_row_stays(f, case):
 @shift.law
 def beyond_the_diagonal_comes_the_next_row(f, case):
     """Right of the diagonal come a zero and the start of the next row"""
-    (x,) = map(_wide, case.arrays)
+    (x,) = map(wide, case.arrays)
     n, k = x.shape[-2:]
     if case.options["variant"] == "xlnet" or n > k:
         return
-    y = _wide(case.call(f))
+    y = wide(case.call(f))
     for i in range(n - 1):
         end = k - n + i + 1
         garbage = np.concatenate([0 * x[..., i, :1], x[..., i + 1, :]], axis=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
 from refimpl.position.universal import universal_relative_weights
 
@@ -18,10 +18,6 @@ universal = Evidence(
     fixed={"order": "k_minus_q"},
     options={"order": ("q_minus_k",)},
 )
-
-
-def _wide(x):
-    return to_host(x).astype(np.float64)
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -80,7 +76,7 @@ def _factors(case):
 def every_weight_has_its_factor(f, case):
     """Entry by entry, summed over the distances of the table"""
     value = case.call(f)
-    expected = _wide(case.arrays[0]) * _factors(case)
+    expected = wide(case.arrays[0]) * _factors(case)
     yield Claim(value, np.broadcast_to(expected, value.shape), np.abs(expected))
 
 
@@ -111,7 +107,7 @@ def upside_down_in_the_other_order(f, case):
 def linear_in_weights_and_table(f, case):
     """Twice the weights, or twice the factors, is twice the result"""
     weights, table, *positions = case.arrays
-    value = _wide(case.call(f))
+    value = wide(case.call(f))
     yield Claim(case.with_arrays(2 * weights, table, *positions).call(f), 2 * value, 0.0)
     yield Claim(case.with_arrays(weights, 2 * table, *positions).call(f), 2 * value, 0.0)
 
@@ -122,7 +118,7 @@ def factors_multiply(f, case):
     weights, table, *positions = case.arrays
     twice = case.with_arrays(case.call(f), table, *positions).call(f)
     once = case.with_arrays(weights, table * table, *positions).call(f)
-    yield Claim(twice, once, 2.0 * np.abs(_wide(once)))
+    yield Claim(twice, once, 2.0 * np.abs(wide(once)))
 
 
 # -------------------------------------------------------------------------------- closed forms

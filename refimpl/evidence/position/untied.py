@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.position.untied import untied_logits
 
 untied = Evidence(
@@ -55,14 +55,10 @@ def large_positions(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _wide(x):
-    return to_host(x).astype(np.float64)
-
-
 def _size(case):
-    q, k, a, b = (np.abs(_wide(x)).max(initial=1.0) for x in case.arrays)
+    q, k, a, b = (np.abs(wide(x)).max(initial=1.0) for x in case.arrays)
     extra = sum(
-        np.abs(_wide(np.asarray(to_host(x)))).max(initial=0.0)
+        np.abs(wide(np.asarray(to_host(x)))).max(initial=0.0)
         for name, x in case.options.items()
         if x is not None and name != "scale"
     )
@@ -73,7 +69,7 @@ def _tau(case):
     scale = case.options.get("scale")
     width = case.arrays[0].shape[-1]
     return (
-        (2 * width) ** -0.5 if scale is None else _wide(np.asarray(to_host(scale)))[..., None, None]
+        (2 * width) ** -0.5 if scale is None else wide(np.asarray(to_host(scale)))[..., None, None]
     )
 
 
@@ -82,13 +78,13 @@ def joined_features_are_plain_attention(f, case):
     """Without a first token: products of contents and positions joined to vectors of 2 d"""
     if case.options.get("from_first") is not None:
         return
-    q, k, a, b = map(_wide, case.arrays)
+    q, k, a, b = map(wide, case.arrays)
     batch = np.broadcast_shapes(*(x.shape[:-2] for x in (q, k, a, b)))
     q, k, a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (q, k, a, b))
     left, right = np.concatenate([q, a], axis=-1), np.concatenate([k, b], axis=-1)
     bias = case.options.get("bias")
     expected = _tau(case) * (left @ np.swapaxes(right, -1, -2))
-    expected = expected if bias is None else expected + _wide(bias)
+    expected = expected if bias is None else expected + wide(bias)
     yield Claim(case.call(f), expected, _size(case))
 
 
@@ -98,7 +94,7 @@ def without_positions_it_is_plain(f, case):
     q, k, a, b = case.arrays
     plain = case.with_options(from_first=None, to_first=None, bias=None)
     found = plain.with_arrays(q, k, 0 * a, 0 * b).call(f)
-    expected = _tau(case) * (_wide(q) @ np.swapaxes(_wide(k), -1, -2))
+    expected = _tau(case) * (wide(q) @ np.swapaxes(wide(k), -1, -2))
     yield Claim(found, np.broadcast_to(expected, found.shape), _size(case))
 
 
@@ -116,9 +112,9 @@ def the_first_token_has_no_position(f, case):
     if case.options.get("from_first") is None:
         return
     q, k, a, b = case.arrays
-    found = _wide(case.with_arrays(0 * q, k, a, b).call(f))
+    found = wide(case.with_arrays(0 * q, k, a, b).call(f))
     one, two = (
-        _wide(np.asarray(to_host(case.options[name])))[..., None]
+        wide(np.asarray(to_host(case.options[name])))[..., None]
         for name in ("from_first", "to_first")
     )
     yield Claim(found[..., :1, :], one[..., None] + 0 * found[..., :1, :], _size(case))
