@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from refimpl.backend import astype, namespace
+from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
-from refimpl.position.rotary import rotary_embedding, rotary_frequencies
+from refimpl.position.rotary import rotary_embedding, rotary_frequencies, single
 
 _SPLITS = ("features", "pairs")
 _ARRANGEMENTS = ("contiguous", "interleaved")
@@ -78,27 +78,52 @@ def axial_rotary_embedding(
     >>> refimpl.axial_rotary_embedding(x, grid, pairing="interleaved", split="pairs").round(4)
     array([[ 0.5403,  0.8415, -0.4161,  0.9093]])
     """
-    order, back = _feature_order(x, positions, pairing, split)
-    angles = _axial_angles(x, positions, base)
-    return turned(x[..., order], angles, pairing)[..., back]
+    return _axial(x, positions, pairing, split, _axial_angles(x, positions, base))
 
 
 @axial_rotary_embedding.defvjp
 def axial_rotary_embedding_vjp(g, x, positions, /, *, pairing, split, base=10000.0):
     """As of rotation by given angles; the angle m_k theta_i has the slope theta_i in m_k."""
-    order, back = _feature_order(x, positions, pairing, split)
     angles = _axial_angles(x, positions, base)
+    return _axial_vjp(g, x, positions, pairing, split, base, angles)
+
+
+@axial_rotary_embedding.form("single_angles")
+def axial_rotary_embedding_single_angles(x, positions, /, *, pairing, split, base=10000.0):
+    """With angles in x's type, at least float32, as in most code."""
+    angles = _axial_angles(x, positions, base, single(x))
+    return _axial(x, positions, pairing, split, angles)
+
+
+@axial_rotary_embedding.defvjp(form="single_angles")
+def axial_rotary_embedding_single_angles_vjp(g, x, positions, /, *, pairing, split, base=10000.0):
+    """The gradient at these angles."""
+    angles = _axial_angles(x, positions, base, single(x))
+    return _axial_vjp(g, x, positions, pairing, split, base, angles)
+
+
+def _axial(x, positions, pairing, split, angles):
+    order, back = _feature_order(x, positions, pairing, split)
+    return turned(x[..., order], angles, pairing)[..., back]
+
+
+def _axial_vjp(g, x, positions, pairing, split, base, angles):
+    order, back = _feature_order(x, positions, pairing, split)
     dx, dangles = turned_vjp(g[..., order], x[..., order], angles, pairing)
     theta = _share_frequencies(x, positions, base, dangles.dtype)
     shares = dangles.reshape(*dangles.shape[:-1], positions.shape[-2], theta.shape[-1])
     return dx[..., back], (shares * theta).sum(axis=-1).swapaxes(-1, -2)
 
 
-def _axial_angles(x, positions, base):
-    """The angle of every pair of the head, (..., n, d/2): the shares one after another."""
+def _axial_angles(x, positions, base, dtype=None):
+    """The angle of every pair of the head, (..., n, d/2): the shares one after another.
+
+    In the type that is asked for, or that of the positions.
+    """
     require_finite("positions", positions)
-    theta = _share_frequencies(x, positions, base, "float64")
-    angles = positions.swapaxes(-1, -2)[..., None] * theta
+    dtype = dtype or result_type(positions)
+    theta = _share_frequencies(x, positions, base, dtype)
+    angles = astype(positions, dtype).swapaxes(-1, -2)[..., None] * theta
     return angles.reshape(*angles.shape[:-2], x.shape[-1] // 2)
 
 
@@ -209,11 +234,15 @@ def multimodal_rotary_embedding_vjp(
     """As of rotation by given angles; the angle of pair p goes to its axis and its frequency."""
     theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
     dx, dangles = turned_vjp(g, x, chosen * theta[..., None, :], pairing)
-    axes = namespace(x).asarray(multimodal_axes(sections, arrangement))
-    by_pair = dangles * theta[..., None, :]
-    rows = [(by_pair * (axes == k)).sum(axis=-1) for k in range(3)]
     dfrequencies = None if frequencies is None else (dangles * chosen).sum(axis=-2)
-    return dx, namespace(x).stack(rows, axis=-2), dfrequencies
+    return dx, _to_axes(dangles * theta[..., None, :], sections, arrangement), dfrequencies
+
+
+def _to_axes(by_pair, sections, arrangement):
+    """What pairs have (..., n, h), added up for each of the three axes (..., 3, n)."""
+    xp = namespace(by_pair)
+    axes = xp.asarray(multimodal_axes(sections, arrangement))
+    return xp.stack([(by_pair * (axes == k)).sum(axis=-1) for k in range(3)], axis=-2)
 
 
 @multimodal_rotary_embedding.form("single_angles")
@@ -222,9 +251,20 @@ def multimodal_rotary_embedding_single_angles(
 ):
     """With angles in x's type, at least float32, as in most code."""
     theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
-    single = namespace(x).result_type(x.dtype, "float32")
-    angles = astype(chosen, single) * astype(theta, single)[..., None, :]
-    return turned(x, astype(angles, namespace(x).result_type(single, "float64")), pairing)
+    angles = astype(chosen, single(x)) * astype(theta, single(x))[..., None, :]
+    return turned(x, angles, pairing)
+
+
+@multimodal_rotary_embedding.defvjp(form="single_angles")
+def multimodal_rotary_embedding_single_angles_vjp(
+    g, x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
+):
+    """The gradient at these angles."""
+    theta, chosen = _multimodal(x, positions, sections, arrangement, base, frequencies)
+    angles = astype(chosen, single(x)) * astype(theta, single(x))[..., None, :]
+    dx, dangles = turned_vjp(g, x, angles, pairing)
+    dfrequencies = None if frequencies is None else (dangles * chosen).sum(axis=-2)
+    return dx, _to_axes(dangles * theta[..., None, :], sections, arrangement), dfrequencies
 
 
 def _multimodal(x, positions, sections, arrangement, base, frequencies):
@@ -359,7 +399,7 @@ def is_text(segment):
 
 def turned(x, angles, pairing):
     """x (..., n, 2h) rotated by angles (..., n, h): each token has frequencies of its own."""
-    one = namespace(x).ones(1)
+    one, angles = namespace(x).ones(1), _exact(angles)
     turned = rotary_embedding(x[..., None, :], one, pairing=pairing, frequencies=angles)
     return turned[..., 0, :]
 
@@ -369,8 +409,13 @@ def turned_vjp(g, x, angles, pairing):
     xp = namespace(x)
     lead = g.shape[:-1]
     x = xp.broadcast_to(x, g.shape)
-    angles = xp.broadcast_to(angles, (*lead, angles.shape[-1]))
+    angles = xp.broadcast_to(_exact(angles), (*lead, angles.shape[-1]))
     dx, _, dangles = rotary_embedding.vjp(
         g[..., None, :], x[..., None, :], xp.ones(1), pairing=pairing, frequencies=angles
     )
     return dx[..., 0, :], dangles
+
+
+def _exact(angles):
+    """Rounded angles as they are, in a type that rotation takes."""
+    return astype(angles, namespace(angles).result_type(angles.dtype, "float64"))

@@ -287,10 +287,15 @@ def _angle_type(positions, frequencies):
     return result_type(positions, frequencies)
 
 
+def single(x):
+    """x's type, but at least float32: that in which most code computes its angles."""
+    return namespace(x).result_type(x.dtype, "float32")
+
+
 def _single_angles(x, positions, base, frequencies, rotary_dim):
     """Angles and frequencies in x's type, at least float32."""
     require_finite("positions", positions)
-    dtype = namespace(x).result_type(x.dtype, "float32")
+    dtype = single(x)
     theta = _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=True)
     return astype(positions, dtype)[..., None] * theta[..., None, :], theta
 

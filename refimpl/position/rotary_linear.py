@@ -80,18 +80,41 @@ def rotary_linear_attention(
     array([[2.540302]])
     """
     options = {"pairing": pairing, "base": base}
+    return _attention(q, k, values, rows, columns, causal, options)
+
+
+@rotary_linear_attention.defvjp
+def rotary_linear_attention_vjp(g, q, k, values, rows, columns, /, *, causal=False, **options):
+    """With h = g / Z: dv = A^T h, dA = h v^T, dZ_i = -<h_i, o_i>; the first two turn back."""
+    return _attention_vjp(g, q, k, values, rows, columns, causal, options)
+
+
+@rotary_linear_attention.form("single_angles")
+def rotary_linear_attention_single_angles(
+    q, k, values, rows, columns, /, *, causal=False, **options
+):
+    """With angles in the features' type, at least float32, as in most code."""
+    options |= {"form": "single_angles"}
+    return _attention(q, k, values, rows, columns, causal, options)
+
+
+@rotary_linear_attention.defvjp(form="single_angles")
+def rotary_linear_attention_single_angles_vjp(
+    g, q, k, values, rows, columns, /, *, causal=False, **options
+):
+    """The gradient at these angles."""
+    options |= {"form": "single_angles"}
+    return _attention_vjp(g, q, k, values, rows, columns, causal, options)
+
+
+def _attention(q, k, values, rows, columns, causal, options):
     q_turned, k_turned = (rotary_embedding(x, at, **options) for x, at in ((q, rows), (k, columns)))
     seen = _seen(rows, columns, causal)
     above = _kept(q_turned @ k_turned.swapaxes(-1, -2), seen)
     return weighted_sum(above, values) / _denominators(q, k, seen)
 
 
-@rotary_linear_attention.defvjp
-def rotary_linear_attention_vjp(
-    g, q, k, values, rows, columns, /, *, pairing, causal=False, base=10000.0
-):
-    """With h = g / Z: dv = A^T h, dA = h v^T, dZ_i = -<h_i, o_i>; the first two turn back."""
-    options = {"pairing": pairing, "base": base}
+def _attention_vjp(g, q, k, values, rows, columns, causal, options):
     q_turned, k_turned = (rotary_embedding(x, at, **options) for x, at in ((q, rows), (k, columns)))
     seen = _seen(rows, columns, causal)
     above = _kept(q_turned @ k_turned.swapaxes(-1, -2), seen)

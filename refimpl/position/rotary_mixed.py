@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from refimpl.backend import astype, namespace, result_type
+from refimpl.backend import astype, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
 from refimpl.position.axial import turned, turned_vjp
+from refimpl.position.rotary import single
 
 
 @formula(
@@ -86,7 +87,7 @@ def mixed_rotary_embedding_single_angles(x, positions, frequencies, /, *, pairin
 
     Its errors are the baseline that lets an honest implementation of that kind pass.
     """
-    return turned(x, _single_phases(x, positions, frequencies, inverse), pairing)
+    return turned(x, _phases(positions, frequencies, inverse, single(x)), pairing)
 
 
 @mixed_rotary_embedding.defvjp
@@ -101,7 +102,7 @@ def mixed_rotary_embedding_single_angles_vjp(
     g, x, positions, frequencies, /, *, pairing, inverse=False
 ):
     """The gradient at these phases: it has their errors."""
-    phases = _single_phases(x, positions, frequencies, inverse)
+    phases = _phases(positions, frequencies, inverse, single(x))
     return _vjp(g, x, positions, frequencies, phases, pairing, inverse)
 
 
@@ -119,10 +120,3 @@ def _phases(positions, frequencies, inverse, dtype=None):
     dtype = result_type(positions, frequencies) if dtype is None else dtype
     phases = astype(positions, dtype).swapaxes(-1, -2) @ astype(frequencies, dtype)
     return -phases if inverse else phases
-
-
-def _single_phases(x, positions, frequencies, inverse):
-    """Phases that were rounded to x's type, or to float32 where that is narrower."""
-    dtype = namespace(x).result_type(x.dtype, "float32")
-    phases = _phases(positions, frequencies, inverse, dtype)
-    return astype(phases, namespace(x).result_type(dtype, "float64"))

@@ -13,6 +13,7 @@ from refimpl.position.rotary import (
     pairs_of,
     rotary_embedding,
     rotary_frequencies,
+    single,
     vjp_of_each,
 )
 
@@ -130,11 +131,22 @@ def xpos_embedding_single_angles(
     x, positions, /, *, pairing, role, centre, scale_base=512.0, gamma=0.4, base=10000.0
 ):
     """With angles and exponents in x's type, at least float32, as in most code."""
-    xp = namespace(x)
     _, scale = _growth(x, positions, role, centre, scale_base, gamma, pairing)
-    exponent = astype(xp.log(scale), xp.result_type(x.dtype, "float32"))
+    exponent = astype(namespace(x).log(scale), single(x))
     rotated = rotary_embedding(x, positions, pairing=pairing, base=base, form="single_angles")
-    return rotated * astype(xp.exp(exponent), x.dtype)
+    return rotated * astype(namespace(x).exp(exponent), x.dtype)
+
+
+@xpos_embedding.defvjp(form="single_angles")
+def xpos_embedding_single_angles_vjp(
+    g, x, positions, /, *, pairing, role, centre, scale_base=512.0, gamma=0.4, base=10000.0
+):
+    """The gradient at these angles."""
+    rate, scale = _growth(x, positions, role, centre, scale_base, gamma, pairing)
+    scaled = g * astype(scale, g.dtype)
+    options = {"pairing": pairing, "base": base, "form": "single_angles"}
+    dx, dpositions = vjp_of_each(scaled, x, positions, options)
+    return dx, dpositions + (scaled * rotary_embedding(x, positions, **options) * rate).sum(axis=-1)
 
 
 def _growth(x, positions, role, centre, scale_base, gamma, pairing):
@@ -378,15 +390,33 @@ def value_rotary_mixture(
     >>> refimpl.value_rotary_mixture([[1.0]], [[1.0, 0.0]], [1], [3], **options).round(4)
     array([[-0.4161,  0.9093]])
     """
-    rotated = rotary_embedding(values, columns, pairing=pairing, base=base)
-    mixed = weighted_sum(weights, rotated)
-    return rotary_embedding(mixed, rows, pairing=pairing, base=base, inverse=True)
+    return _mixture(weights, values, rows, columns, pairing=pairing, base=base)
 
 
 @value_rotary_mixture.defvjp
-def value_rotary_mixture_vjp(g, weights, values, rows, columns, /, *, pairing, base=10000.0):
+def value_rotary_mixture_vjp(g, weights, values, rows, columns, /, **options):
     """With g_i and v_j rotated by their positions, a_ij has their inner product as gradient."""
-    options = {"pairing": pairing, "base": base}
+    return _mixture_vjp(g, weights, values, rows, columns, **options)
+
+
+@value_rotary_mixture.form("single_angles")
+def value_rotary_mixture_single_angles(weights, values, rows, columns, /, **options):
+    """With angles in the values' type, at least float32, as in most code."""
+    return _mixture(weights, values, rows, columns, form="single_angles", **options)
+
+
+@value_rotary_mixture.defvjp(form="single_angles")
+def value_rotary_mixture_single_angles_vjp(g, weights, values, rows, columns, /, **options):
+    """The gradient at these angles."""
+    return _mixture_vjp(g, weights, values, rows, columns, form="single_angles", **options)
+
+
+def _mixture(weights, values, rows, columns, **options):
+    mixed = weighted_sum(weights, rotary_embedding(values, columns, **options))
+    return rotary_embedding(mixed, rows, inverse=True, **options)
+
+
+def _mixture_vjp(g, weights, values, rows, columns, **options):
     rotated = rotary_embedding(values, columns, **options)
     mixed = weighted_sum(weights, rotated)
     back, drows = vjp_of_each(g, mixed, rows, options | {"inverse": True})
