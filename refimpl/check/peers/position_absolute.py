@@ -67,7 +67,7 @@ def xlm_sinusoids(positions, *, dim):
     _TRANSFORMERS,
     dtypes=("float64", "float32"),
     options={"order": "sin_first", "layout": "half", "frequencies": "t2t"},
-    because={d: "it computes its angles in float32" for d in ("float64", "float32")},
+    because={"float64": "it computes its angles in float32"},
 )
 def m2m100_sinusoids(positions, *, dim):
     from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
@@ -84,7 +84,7 @@ def m2m100_sinusoids(positions, *, dim):
     ("torch", "x_transformers"),
     dtypes=("float64", "float32"),
     options={"order": "sin_first", "layout": "half", "frequencies": "paper"},
-    because={d: "it computes its angles in float32" for d in ("float64", "float32")},
+    because={"float64": "it computes its angles in float32"},
 )
 def x_transformers_sinusoids(positions, *, dim, base=10000.0):
     """Its trained factor is 1."""
@@ -182,3 +182,55 @@ def roberta_positions(mask, *, padding_index=1):
     tokens = torch.where(rows, padding_index + 100, padding_index)
     found = RobertaEmbeddings.create_position_ids_from_input_ids(tokens, padding_index)
     return found.reshape(mask.shape)
+
+
+# ----------------------------------------------------------------------- grids and convolutions
+
+
+@peer(
+    "grid_sinusoidal_encoding",
+    "transformers ViT-MAE build_2d_sinusoidal_position_embedding",
+    "torch",
+    _TRANSFORMERS,
+    dtypes=("float64",),
+    options={
+        "first": "rows",
+        "order": "sin_first",
+        "layout": "half",
+        "frequencies": "paper",
+    },
+)
+def vit_mae_grid(rows, columns, *, dim, base=10000.0):
+    import torch
+    from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
+
+    if dim % 4:
+        raise NotImplementedError("a width that 4 divides")
+    rows, columns = torch.broadcast_tensors(_whole(rows), _whole(columns))
+    height, width = table_length(rows), table_length(columns)
+    if height * width * dim > 1_000_000:
+        raise NotImplementedError("a grid that is quickly made")
+    grid = build_2d_sinusoidal_position_embedding(height, width, dim, base, dtype=torch.float64)
+    return grid.reshape(height, width, dim)[rows, columns]
+
+
+@peer(
+    "padded_convolution",
+    "torch pad and conv1d",
+    "torch",
+    dtypes=ALL,
+    gradients=("float64", "float32"),
+)
+def torch_convolution(x, kernel, *, padding):
+    import torch
+    from torch.nn.functional import conv1d, pad
+
+    if kernel.ndim > 3:
+        raise NotImplementedError("one kernel")
+    (n, _), radius = x.shape[-2:], len(kernel) // 2
+    if n < radius + (padding == "reflect") or x.numel() == 0:
+        raise NotImplementedError("a sequence that is longer than its padding")
+    channels = x.reshape((-1, *x.shape[-2:])).mT
+    mode = {"mode": "constant" if padding == "zeros" else padding}
+    found = conv1d(pad(channels, (radius, radius), **mode), torch.permute(kernel, (2, 1, 0)))
+    return found.mT.reshape((*x.shape[:-1], kernel.shape[-1]))

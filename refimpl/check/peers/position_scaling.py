@@ -204,3 +204,20 @@ def x_transformers_ntk(frequencies, *, factor):
     return RotaryEmbedding(
         2 * len(frequencies), base=base, base_rescale_factor=float(factor)
     ).inv_freq
+
+
+@peer(
+    "position_query_scale",
+    "transformers Ministral 3 get_llama_4_attn_scale",
+    "torch",
+    ("torch", "transformers"),
+    dtypes=_DTYPES,
+    options={"counted_from": 0},
+    because={"float64": "it computes in float32 where positions are whole"},
+)
+def transformers_query_scale(positions, *, floor_scale=8192.0, attention_scale=0.1):
+    from transformers.models.ministral3.modeling_ministral3 import get_llama_4_attn_scale
+
+    rows = positions.reshape((1, -1))
+    scale = get_llama_4_attn_scale(rows, attention_scale, floor_scale)
+    return scale.reshape(positions.shape)

@@ -83,6 +83,26 @@ def fractional_and_negative(rng, shape):
     return Case((rng.uniform(-50.0, 50.0, shape.axes["n"]),), {"dim": 7, "order": "cos_first"})
 
 
+def farthest(positions):
+    """1 and the largest distance from 0: rounding a frequency, at most 1, moves angles by that."""
+    return 1.0 + float(np.abs(wide(positions)).max(initial=0.0))
+
+
+def largest_row(x):
+    return float(np.sqrt(np.square(x).sum(axis=-1)).max(initial=0.0))
+
+
+@sinusoids.output_terms
+def _angles_from_rounded_frequencies(positions, **options):
+    """Frequencies are powers of the base, which honest codes round differently."""
+    return [farthest(positions)]
+
+
+@sinusoids.gradient_terms
+def _slopes_at_these_angles(g, positions, **options):
+    return {"positions": farthest(positions) * largest_row(g)}
+
+
 def _table(rng, shape):
     return rng.standard_normal(shape.table)
 
@@ -140,20 +160,16 @@ def cubic(rng, shape):
     return Case((_table(rng, shape) * sizes,), {"kernel": "cubic", "length": 9})
 
 
-def _largest_row(x):
-    return float(np.sqrt(np.square(x).sum(axis=-1)).max(initial=0.0))
-
-
 @interpolated.output_terms
 def _rows_nearby(table, **options):
     """Places have errors of a few roundings of the last one, for which large rows are to be paid:
     also where their weight is 0, or they cancel."""
-    return [(4 + table.shape[-2]) * _largest_row(table)]
+    return [(4 + table.shape[-2]) * largest_row(table)]
 
 
 @interpolated.gradient_terms
 def _tokens_nearby(g, table, **options):
-    return {"table": (4 + table.shape[-2]) * _largest_row(g)}
+    return {"table": (4 + table.shape[-2]) * largest_row(g)}
 
 
 # --------------------------------------------------------------------------- laws: sinusoids

@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.position.absolute import farthest, largest_row
 from refimpl.numerics import round_to
 from refimpl.position.absolute import sinusoidal_encoding
 from refimpl.position.grid import grid_sinusoidal_encoding
@@ -63,6 +64,17 @@ def normalised(rng, shape):
     rows = rng.uniform(-6.3, 6.3, shape.rows)
     columns = rng.uniform(0.0, 50.0, shape.axes["n"])
     return Case((rows, columns), {"dim": 14, "first": "rows", "order": "cos_first"})
+
+
+@grid.output_terms
+def _angles_from_rounded_frequencies(rows, columns, **options):
+    return [farthest(rows) + farthest(columns)]
+
+
+@grid.gradient_terms
+def _slopes_at_these_angles(g, rows, columns, **options):
+    size = largest_row(g)
+    return {"rows": farthest(rows) * size, "columns": farthest(columns) * size}
 
 
 # ---------------------------------------------------------------------------------------- laws
