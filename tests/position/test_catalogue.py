@@ -14,9 +14,9 @@ from refimpl.check.candidate import Candidate
 from refimpl.evidence import evidence
 from refimpl.formula import find, formulas
 from refimpl.numerics import round_to
+from refimpl.position.longrope import longrope_frequencies
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.scaling import dynamic_ntk_frequencies
-from refimpl.position.scaling_by_parts import longrope_frequencies
 
 CATALOGUE = {
     "pairing": "rotary_embedding: other_pairing table_of_the_other_pairing left_permuted "

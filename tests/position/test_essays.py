@@ -11,6 +11,7 @@ import scipy.linalg
 
 from refimpl.attention.linear import linear_attention
 from refimpl.attention.softmax import softmax_attention
+from refimpl.position.longrope import longrope_frequencies
 from refimpl.position.relative import relative_attention_logits
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.scaling import (
@@ -21,7 +22,6 @@ from refimpl.position.scaling import (
 )
 from refimpl.position.scaling_by_parts import (
     llama3_frequencies,
-    longrope_frequencies,
     yarn_frequencies,
 )
 

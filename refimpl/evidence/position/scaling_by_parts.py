@@ -1,4 +1,4 @@
-"""Evidence for frequencies interpolated by parts: YaRN, Llama 3, LongRoPE."""
+"""Evidence for frequencies interpolated by parts: YaRN and Llama 3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.scaling import decreasing, geometric
 from refimpl.position.scaling_by_parts import (
     llama3_frequencies,
-    longrope_frequencies,
     yarn_frequencies,
 )
 
@@ -31,12 +30,6 @@ llama3 = Evidence(
     options={"slow": (0.5,), "fast": (8.0,)},
     fixed={"trained_length": 8192},
 )
-longrope = Evidence(
-    longrope_frequencies,
-    sizes=_SIZES,
-    options={"short_attention_factor": (1.05,), "long_attention_factor": (1.3,)},
-    fixed={"trained_length": 4096},
-)
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -54,13 +47,13 @@ def _away_from_the_ends(rng, theta, ends):
     return float(np.rint(lengths[np.abs(np.log(turns)).min(axis=(1, 2)).argmax()]))
 
 
-def _factors(rng, shape):
+def factors_of_a_batch(rng, shape):
     return rng.uniform(1.5, 40.0, shape.batch)
 
 
 def _by_index(rng, shape, length):
     base = float(np.rint(10.0 ** rng.uniform(3.5, 6.0)))
-    options = {"factor": _factors(rng, shape), "base": base, "trained_length": length}
+    options = {"factor": factors_of_a_batch(rng, shape), "base": base, "trained_length": length}
     return Case((_of_one_base(rng, shape, base),), options)
 
 
@@ -77,7 +70,7 @@ def by_turns(rng, shape):
     theta = _of_one_base(rng, shape, base)
     length = _away_from_the_ends(rng, theta, (1.0, 32.0, 2.0, 16.0))
     options = {"ramp": "turns", "base": base, "trained_length": length}
-    return Case((theta,), options | {"factor": _factors(rng, shape)})
+    return Case((theta,), options | {"factor": factors_of_a_batch(rng, shape)})
 
 
 @yarn.regime(adversarial=True)
@@ -93,12 +86,12 @@ def by_turns_without_a_base(rng, shape):
     theta = decreasing(rng, shape)
     length = _away_from_the_ends(rng, theta, (1.0, 32.0, 2.0, 16.0))
     options = {"ramp": "turns", "base": None, "trained_length": length}
-    return Case((theta,), options | {"factor": _factors(rng, shape)})
+    return Case((theta,), options | {"factor": factors_of_a_batch(rng, shape)})
 
 
 def _llama(rng, shape, theta):
     length = _away_from_the_ends(rng, theta, (1.0, 4.0, 0.5, 8.0))
-    return Case((theta,), {"factor": _factors(rng, shape), "trained_length": length})
+    return Case((theta,), {"factor": factors_of_a_batch(rng, shape), "trained_length": length})
 
 
 @llama3.regime
@@ -111,27 +104,6 @@ def usual_bases(rng, shape):
 def no_base(rng, shape):
     """Frequencies that are no powers of a base"""
     return _llama(rng, shape, decreasing(rng, shape))
-
-
-def _lists(rng, shape):
-    """A short list next to 1, and a long one that grows to about s."""
-    growing = np.sort(rng.uniform(1.0, 60.0, shape.long_factors), axis=-1)
-    short = rng.uniform(1.0, 1.2, shape.short_factors)
-    return {"short_factors": short, "long_factors": growing, "factor": _factors(rng, shape)}
-
-
-@longrope.regime
-def short_and_long_sequences(rng, shape):
-    """Sequences of 1 to 8000 tokens, some of them beyond the 4096 of training"""
-    length = rng.integers(1, 8001, shape.batch)
-    return Case((geometric(rng, shape),), _lists(rng, shape) | {"length": length})
-
-
-@longrope.regime(adversarial=True)
-def around_the_trained_length(rng, shape):
-    """Sequences of 4096 tokens exactly, the last that the short list is for, and of 4097"""
-    length = 4096 + np.arange(int(np.prod(shape.batch))).reshape(shape.batch) % 2
-    return Case((decreasing(rng, shape),), _lists(rng, shape) | {"length": length})
 
 
 # ---------------------------------------------------------------------------------------- laws
@@ -249,46 +221,10 @@ def is_yarn_of_the_paper(f, case):
     yield Claim(attention, np.ones(attention.shape), 0.0)
 
 
-@longrope.law
-def one_list_for_each_sequence(f, case):
-    """Sequences within the trained length use the short list, longer ones the long list"""
-    theta, _, _ = _parts(case)
-    scaled = wide(case.call(f)[0])
-    names = ("short_factors", "long_factors")
-    short, long = (np.broadcast_to(wide(case.options[name]), scaled.shape) for name in names)
-    lengths = np.broadcast_to(wide(case.options["length"]), scaled.shape[:-1])
-    expected = np.empty(scaled.shape)
-    for index in np.ndindex(lengths.shape):
-        used = long if lengths[index] > case.options["trained_length"] else short
-        expected[index] = np.broadcast_to(theta, scaled.shape)[index] / used[index]
-    yield Claim(scaled, expected, expected)
-
-
-@longrope.law
-def the_other_list_does_not_matter(f, case):
-    """Other numbers in both lists change only the sequences that use them"""
-    changed = case.with_options(long_factors=2.0 * case.options["long_factors"])
-    before, after = wide(case.call(f)[0]), wide(changed.call(f)[0])
-    is_long = np.broadcast_to(
-        (wide(case.options["length"]) > case.options["trained_length"])[..., None], before.shape
-    )
-    yield Claim(after, np.where(is_long, before / 2.0, before), before)
-
-
-@longrope.law
-def logits_are_sharpened_by_the_root(f, case):
-    """Where none is given, the squared attention factor is ln(s L_0) / ln L_0"""
-    free = case.with_options(short_attention_factor=None, long_attention_factor=None)
-    attention = wide(free.call(f)[1])
-    length = case.options["trained_length"]
-    expected = np.log(wide(case.options["factor"]) * length) / np.log(length)
-    yield Claim(attention**2, np.broadcast_to(expected, attention.shape), 4.0)
-
-
 # -------------------------------------------------------------------------------- closed forms
 
 
-def _full(shape, values):
+def full(shape, values):
     return np.broadcast_to(np.asarray(values, float), (*shape.batch, len(values))).copy()
 
 
@@ -297,9 +233,9 @@ def _halves(shape, part, attention, **options):
     theta = 0.5 ** np.arange(7.0)
     settings = {"trained_length": 2 * np.pi * 2.0**4.5, "slow": 1.0, "fast": 8.0, "base": 128.0}
     factor = np.full(shape.batch, 4.0)
-    case = Case((_full(shape, theta),), settings | {"factor": factor} | options)
+    case = Case((full(shape, theta),), settings | {"factor": factor} | options)
     answer = theta * (1 - 0.75 * np.asarray(part))
-    return case, (_full(shape, answer), np.full(shape.batch, attention))
+    return case, (full(shape, answer), np.full(shape.batch, attention))
 
 
 @yarn.closed_form
@@ -329,24 +265,4 @@ def halves_of_llama(rng, shape):
     theta = 0.5 ** np.arange(6.0)
     keep = np.clip((2.0 ** (3.5 - np.arange(6)) - 1) / 3, 0, 1)
     options = {"trained_length": 2 * np.pi * 2.0**3.5, "factor": np.full(shape.batch, 8.0)}
-    return Case((_full(shape, theta),), options), _full(shape, theta * (1 + 7 * keep) / 8)
-
-
-def _phi(shape, length, answer, attention, **options):
-    """Two pairs with lists of their own, trained on 4096 tokens, by factor 32."""
-    lists = {"short_factors": _full(shape, [1.0, 1.25]), "long_factors": _full(shape, [2.0, 50.0])}
-    numbers = {"factor": np.full(shape.batch, 32.0), "length": np.full(shape.batch, length)}
-    case = Case((_full(shape, [1.0, 0.01]),), lists | numbers | {"trained_length": 4096} | options)
-    return case, (_full(shape, answer), np.full(shape.batch, attention))
-
-
-@longrope.closed_form
-def at_the_trained_length(rng, shape):
-    """4096 tokens of 4096: the short list, and sqrt(17/12)"""
-    return _phi(shape, 4096, [1.0, 0.008], (17 / 12) ** 0.5)
-
-
-@longrope.closed_form
-def one_token_more(rng, shape):
-    """4097 tokens of 4096: the long list, and what is given for it"""
-    return _phi(shape, 4097, [0.5, 0.0002], 1.25, long_attention_factor=1.25)
+    return Case((full(shape, theta),), options), full(shape, theta * (1 + 7 * keep) / 8)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import namespace
-from refimpl.evidence.position.scaling_by_parts import llama3, longrope, yarn
+from refimpl.evidence.position.scaling_by_parts import llama3, yarn
 from refimpl.position.scaling_by_parts import (
     llama3_frequencies,
-    longrope_frequencies,
     yarn_frequencies,
 )
 
@@ -269,87 +268,3 @@ def llama_gradient_without_the_ramp(g, frequencies, **options):
 def llama_gradient_unscaled(g, frequencies, **options):
     """The gradient forgets the scaling"""
     return g + 0 * options["factor"][..., None], None
-
-
-# -------------------------------------------------------------------------------------- LongRoPE
-
-
-@longrope.mutant(source="https://github.com/ggml-org/llama.cpp/issues/24823")
-def list_of_the_longest_length(frequencies, **options):
-    """The longest length s L_0 chooses the list, not that of the sequence: always the long one"""
-    longest = options["factor"] * options["trained_length"] + 0 * options["length"]
-    return longrope_frequencies(frequencies, **options | {"length": longest})
-
-
-@longrope.mutant
-def always_the_short_list(frequencies, **options):
-    """The short list is used whatever the length is"""
-    return longrope_frequencies(frequencies, **options | {"length": 0 * options["length"]})
-
-
-@longrope.mutant(source="https://github.com/unslothai/unsloth/pull/10681")
-def long_from_the_trained_length_on(frequencies, **options):
-    """The trained length itself takes the long list already"""
-    return longrope_frequencies(frequencies, **options | {"length": options["length"] + 1})
-
-
-@longrope.mutant
-def highest_position_for_length(frequencies, **options):
-    """The highest position stands for the number of tokens, which is one more"""
-    below = namespace(frequencies).maximum(options["length"] - 1, 0)
-    return longrope_frequencies(frequencies, **options | {"length": below})
-
-
-@longrope.mutant
-def multiplied(frequencies, **options):
-    """Frequencies are multiplied by the list instead of divided"""
-    scaled, attention = longrope_frequencies(frequencies, **options)
-    return frequencies**2 / scaled, attention
-
-
-@longrope.mutant
-def also_divided_by_the_factor(frequencies, **options):
-    """Frequencies are divided by the list and by s"""
-    scaled, attention = longrope_frequencies(frequencies, **options)
-    return scaled / options["factor"][..., None], attention
-
-
-@longrope.mutant
-def rule_of_yarn(frequencies, **options):
-    """The attention factor is that of YaRN, 0.1 ln s + 1"""
-    scaled, attention = longrope_frequencies(frequencies, **options)
-    return scaled, 0.1 * namespace(frequencies).log(options["factor"]) + 1 + 0 * attention
-
-
-@longrope.mutant
-def no_root(frequencies, **options):
-    """The attention factor lacks the square root"""
-    scaled, attention = longrope_frequencies(frequencies, **options)
-    return scaled, attention**2
-
-
-@longrope.mutant(source="https://github.com/lablup/mlxcel/issues/1358")
-def given_attention_factors_ignored(frequencies, **options):
-    """Attention factors that are given for a list are ignored"""
-    none = {"short_attention_factor": None, "long_attention_factor": None}
-    return longrope_frequencies(frequencies, **options | none)
-
-
-@longrope.mutant
-def sharpened_only_when_long(frequencies, **options):
-    """Short sequences get the attention factor 1"""
-    scaled, attention = longrope_frequencies(frequencies, **options)
-    is_long = options["length"] > options["trained_length"]
-    return scaled, namespace(frequencies).where(is_long, attention, 1.0)
-
-
-@longrope.mutant(gradient=True)
-def longrope_gradient_unscaled(g, frequencies, **options):
-    """The gradient forgets the list"""
-    return g[0] + 0 * options["long_factors"], None, None, None
-
-
-@longrope.mutant(gradient=True)
-def gradient_by_the_short_list(g, frequencies, **options):
-    """The gradient is divided by the short list whatever the length is"""
-    return g[0] / options["short_factors"] + 0 * options["long_factors"], None, None, None
