@@ -206,6 +206,11 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     return g.sum(axis=stretched).reshape(shape)
 
 
+def spread(x: Any, shape: tuple[int, ...]) -> Any:
+    """A copy of x along new leading axes, or along those where it has one entry."""
+    return namespace(x).broadcast_to(x, shape).copy()
+
+
 def quiet() -> contextlib.AbstractContextManager:
     """Silences NumPy's floating-point warnings: overflow and NaN are results here, no surprises."""
     return np.errstate(all="ignore")

@@ -11,8 +11,10 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import numbers
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -134,7 +136,17 @@ class Formula:
         arrays, options, bound = self.prepare(arrays, options)
         chosen = self.choose(form, bound, options)
         with backend.quiet():
-            return chosen.body(*arrays, **options)
+            result = chosen.body(*arrays, **options)
+        if isinstance(result, tuple):
+            return tuple(map(self._in_batch, result, self.signature.outputs, repeat(bound.batch)))
+        return self._in_batch(result, self.signature.outputs[0], bound.batch)
+
+    def _in_batch(self, output, core: Core, batch: tuple[int, ...]):
+        """The output with all leading axes, whichever array they come from."""
+        lead = output.ndim - len(core)
+        if output.shape[:lead] == batch:
+            return output
+        return backend.spread(output, batch + output.shape[lead:])
 
     def oracle(self, *arrays, **options):
         """The same call with every float input upcast exactly to float64; takes torch, JAX too."""
@@ -150,7 +162,7 @@ class Formula:
         if not self.differentiable:
             raise TypeError(f"{self.name} has no gradient: {self.reason}")
         constants = {
-            n for n in self.keywords if isinstance(options.get(n), (int, float, type(None)))
+            n for n in self.keywords if isinstance(options.get(n), (numbers.Number, type(None)))
         }
         arrays, options, bound = self.prepare(arrays, options)
         chosen = self.choose(form, bound, options)

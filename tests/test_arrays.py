@@ -171,13 +171,16 @@ def test_precision_ladder(formula, dtype):
             moved = [as_outputs(_extended(problem.nudged(rng)).call(formula)) for _ in range(4)]
         except np.linalg.LinAlgError:
             return
-        u = np.finfo(dtype).eps / 2
+        u, of = np.finfo(dtype).eps / 2, evidence(formula)
+        terms = [0.0] * len(low)
+        if of.output_sizes is not None:
+            terms = of.output_sizes(*problem.case.arrays, **problem.case.options)
         for i, (got, want) in enumerate(zip(low, as_outputs(top), strict=True)):
             finite = np.isfinite(got) & np.isfinite(want)
             spread = max(_distance(m[i], want, finite) for m in moved)
             size = np.abs(np.where(finite, want, 0.0)).max(initial=0.0)
             error = _distance(got, want, finite)
-            assert error <= 64.0 * (spread + u * max(size, evidence(formula).budget.unit)), (
+            assert error <= 64.0 * (spread + u * max(size, of.budget.unit, terms[i])), (
                 error,
                 spread,
             )

@@ -402,9 +402,6 @@ def streamed_linear_attention(
     qf, kf, v = _features(q, k, v, None, features, degree)
     scan = _Scan(qf, kf, v, True, None, 64)
     numerator, total, (s, z) = scan.forward(_first_state(kf, v, state, normaliser))
-    batch = numerator.shape[:-2]
-    xp = namespace(q)
-    s, z = (xp.broadcast_to(x, batch + x.shape[x.ndim - core :]) for x, core in ((s, 2), (z, 1)))
     return _divided(numerator, total, empty), s + 0, z + 0
 
 

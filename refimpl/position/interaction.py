@@ -201,9 +201,7 @@ def position_expansion(value, gradients, hessian, encodings, /):
     absolute = (encodings * gradients).sum(axis=-1) + own / 2
     interactions = xp.where(_same_token(hessian), 0, meetings)
     expanded = value + absolute.sum(axis=-1) + interactions.sum(axis=(-2, -1)) / 2
-    # Whatever array leading axes come from, all three have them.
-    nothing = xp.zeros_like(expanded)
-    return expanded, absolute + nothing[..., None], interactions + nothing[..., None, None]
+    return expanded, absolute, interactions
 
 
 @position_expansion.defvjp

@@ -95,10 +95,8 @@ def longrope_frequencies(
         short_attention_factor,
         long_attention_factor,
     )
-    xp, scaled = namespace(theta), theta / divisors
-    # Whatever array leading axes come from, both have them.
-    attention = attention + xp.zeros(scaled.shape[:-1], dtype=theta.dtype)
-    return scaled + xp.zeros_like(attention)[..., None], attention
+    scaled = theta / divisors
+    return scaled, attention + namespace(theta).zeros(scaled.shape[:-1], dtype=theta.dtype)
 
 
 @longrope_frequencies.defvjp

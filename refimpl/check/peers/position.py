@@ -256,7 +256,7 @@ def lucidrains_pixel(x, positions):
     dtypes=("float64", "float32", "bfloat16"),
     gradients=("float32",),
     options={"pairing": "interleaved"},
-    because=_FLOAT32_ANGLES ,
+    because=_FLOAT32_ANGLES,
 )
 def lucidrains_axial(x, positions, *, base=10000.0):
     from rotary_embedding_torch import RotaryEmbedding, apply_rotary_emb

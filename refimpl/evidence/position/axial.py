@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.absolute import farthest
 from refimpl.position.axial import (
     axial_rotary_embedding,
     multimodal_positions,
@@ -120,6 +121,13 @@ def whole_starts(rng, shape):
 def fractional_starts(rng, shape):
     """Starts between whole numbers, also negative"""
     return Case((rng.uniform(-50.0, 50.0, shape.start),))
+
+
+@multimodal.output_terms
+def _angles(x, positions, *, frequencies=None, **options):
+    """The rounding of an angle turns its pair."""
+    fastest = 1.0 if frequencies is None else float(np.abs(wide(frequencies)).max(initial=0.0))
+    return [float(_norms(x).max(initial=0.0)) * (1.0 + fastest * farthest(positions))]
 
 
 # ------------------------------------------------------------------------------- laws of rotation

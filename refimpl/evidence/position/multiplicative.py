@@ -291,6 +291,16 @@ def inner_products(rng, shape):
     return Case(_parts(rng, shape), {"conjugate": True})
 
 
+@products.output_terms
+def _both_products(q, qi, k, ki, *, conjugate):
+    """Each part is a sum of two products of rows, which may cancel."""
+    longest = [
+        float(np.sqrt((wide(x) ** 2 + wide(y) ** 2).sum(axis=-1)).max(initial=0.0))
+        for x, y in ((q, qi), (k, ki))
+    ]
+    return [longest[0] * longest[1]] * 2
+
+
 @products.regime(adversarial=True)
 def almost_real(rng, shape):
     """Imaginary parts a hundredth as large"""

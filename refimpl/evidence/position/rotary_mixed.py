@@ -71,6 +71,14 @@ def between_the_pixels(rng, shape):
     return Case((rng.standard_normal(shape.x), at, theta))
 
 
+@mixed.output_terms
+def _angles(x, positions, frequencies, **options):
+    """A phase is a sum over axes, whose rounding turns the pair."""
+    m, theta = np.abs(wide(positions)), np.abs(wide(frequencies))
+    largest = 1.0 + float((m.swapaxes(-1, -2) @ theta).max(initial=0.0))
+    return [float(_norms(x).max(initial=0.0)) * largest]
+
+
 # ---------------------------------------------------------------------------------------- laws
 
 
