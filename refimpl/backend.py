@@ -206,6 +206,11 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     return g.sum(axis=stretched).reshape(shape)
 
 
+def weak(value: Any) -> Any:
+    """A scalar of NumPy as a number of Python's, which takes the type of arrays beside it."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def spread(x: Any, shape: tuple[int, ...]) -> Any:
     """A copy of x along new leading axes, or along those where it has one entry."""
     return namespace(x).broadcast_to(x, shape).copy()

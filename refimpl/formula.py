@@ -206,9 +206,10 @@ class Formula:
         values = self._with_one_type(used, values, weak)
         bound = self._bind(tuple([a.name for a in used]), tuple([v.shape for v in values]))
         count = len(arrays)
+        options = {name: backend.weak(value) for name, value in options.items()}
         if len(used) > count:
             keyword_values = zip(used[count:], values[count:], strict=True)
-            options = options | {a.name: v for a, v in keyword_values}
+            options |= {a.name: v for a, v in keyword_values}
         return tuple(values[:count]), options, bound
 
     def _bind_shapes(self, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> Bound:
