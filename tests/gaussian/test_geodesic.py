@@ -85,7 +85,7 @@ def test_arguments_and_times_broadcast():
         _covariance(rng, 3),
     )
     mean, cov = displacement_interpolation(*arrays, time=np.array([0.25, 0.5]))
-    assert mean.shape == (5, 1, 2, 3) and cov.shape == (4, 2, 3, 3)
+    assert mean.shape == (5, 4, 2, 3) and cov.shape == (5, 4, 2, 3, 3)
 
 
 # ------------------------------------------------------------------------------------------- metric
