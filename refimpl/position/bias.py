@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import astype, namespace, result_type, scalar
-from refimpl.core import require_finite, require_positive
+from refimpl.core import require_positive
 from refimpl.formula import formula
+from refimpl.position.distances import signed_distances
 
 _ALIBI = "Press et al. 2022 (ALiBi, arXiv:2108.12409), section 3"
 _POSITIONS = {"query_positions": "exact", "key_positions": "exact"}
@@ -112,16 +113,6 @@ def _alibi_exponents(alibi_bias_max, heads, rule):
 # ------------------------------------------------------------------------------------- distances
 
 
-def signed_distances(query_positions, key_positions, *weights):
-    """i - j for every query i and key j, (..., 1, n, m), in at least float64."""
-    xp = namespace(query_positions)
-    for name, positions in (("query_positions", query_positions), ("key_positions", key_positions)):
-        require_finite(name, positions)
-    dtype = xp.result_type(*(w.dtype for w in weights), result_type(query_positions, key_positions))
-    query = astype(query_positions, dtype)[..., None, :, None]
-    return query - astype(key_positions, dtype)[..., None, None, :]
-
-
 def over_pairs(per_head):
     """One number for each head, (..., h), next to (..., h, n, m)."""
     return per_head[..., :, None, None]
@@ -209,7 +200,7 @@ def _alibi_factors(slopes, query_positions, key_positions, sides):
     if sides not in _SIDES:
         raise ValueError(f"alibi_bias: sides: expected one of {list(_SIDES)}, got {sides!r}")
     xp = namespace(slopes)
-    distances = signed_distances(query_positions, key_positions, slopes)
+    distances = signed_distances(query_positions, key_positions, slopes)[..., None, :, :]
     if sides == "key_index":
         factors = distances * 0 + astype(key_positions, distances.dtype)[..., None, None, :]
     else:
@@ -303,5 +294,5 @@ def _kerple_terms(strengths, rates, query_positions, key_positions, kernel):
     require_positive("rates", rates)
     if kernel == "power" and not scalar((rates <= 2).all()):
         raise ValueError(f"rates: expected at most 2 for the power, got {float(rates.max()):.3g}")
-    t = abs(signed_distances(query_positions, key_positions, strengths))
+    t = abs(signed_distances(query_positions, key_positions, strengths))[..., None, :, :]
     return over_pairs(astype(strengths, t.dtype)), over_pairs(astype(rates, t.dtype)), t

@@ -8,6 +8,7 @@ import math
 from refimpl.backend import astype, like, namespace, scalar, windows
 from refimpl.core import gather_rows, require_whole, scatter_rows
 from refimpl.formula import formula
+from refimpl.position.distances import whole_distances
 
 _T5 = "Raffel et al. 2020 (T5, arXiv:1910.10683), section 2.1; kexue.fm/archives/8130"
 _POSITIONS = {"query_positions": "index", "key_positions": "index"}
@@ -94,7 +95,7 @@ def _t5_bucket_of(query_positions, key_positions, bidirectional, buckets, max_di
     """As many as there are buckets that begin at the distance or before it."""
     per_side, start, max_distance = _t5_sizes(bidirectional, buckets, max_distance)
     xp = namespace(query_positions)
-    n = signed_distances(query_positions, key_positions)
+    n = whole_distances(query_positions, key_positions)
     starts = like(_t5_starts(per_side, start, max_distance), n)
     if not bidirectional:
         return xp.searchsorted(starts, n, side="right")
@@ -108,7 +109,7 @@ def t5_buckets_logarithm(
     """As it is written, with logarithms in float64: the way of all public code, most in float32."""
     per_side, start, max_distance = _t5_sizes(bidirectional, buckets, max_distance)
     xp = namespace(query_positions)
-    signed = signed_distances(query_positions, key_positions)
+    signed = whole_distances(query_positions, key_positions)
     n = xp.abs(signed) if bidirectional else xp.maximum(signed, 0)
     ratio = xp.log(xp.maximum(n, start) / start) / math.log(max_distance / start)
     large = start + astype(ratio * (per_side - start), "int64")
@@ -131,12 +132,6 @@ def _t5_sizes(bidirectional, buckets, max_distance):
             f"got {max_distance!r}"
         )
     return per_side, per_side // 2, max_distance
-
-
-def signed_distances(query_positions, key_positions):
-    """i - j as int64, whatever unsigned type positions have."""
-    query = astype(query_positions, "int64")[..., :, None]
-    return query - astype(key_positions, "int64")[..., None, :]
 
 
 @functools.lru_cache(maxsize=64)
@@ -234,7 +229,7 @@ def t5_bias_toeplitz(table, query_positions, key_positions, /, *, bidirectional,
         return t5_bias(table, query_positions, key_positions, form="plain", **options)
     n, m = query_positions.shape[-1], key_positions.shape[-1]
     xp = namespace(table)
-    first = signed_distances(query_positions[:1], key_positions[:1])[0]
+    first = whole_distances(query_positions[:1], key_positions[:1])[0]
     distances = first - xp.arange(1 - n, m)
     diagonals = t5_bias(table, distances, xp.zeros(1, dtype="int64"), form="plain", **options)
     from_behind = windows(xp.ascontiguousarray(diagonals[..., 0]), m)
@@ -321,7 +316,7 @@ def deberta_log_buckets(query_positions, key_positions, /, *, bucket_size=256, m
     """
     middle, last = _deberta_sizes(bucket_size, max_position)
     xp = namespace(query_positions)
-    r = xp.clip(signed_distances(query_positions, key_positions), -last, last)
+    r = xp.clip(whole_distances(query_positions, key_positions), -last, last)
     starts = like(_deberta_starts(middle, last), r)
     return xp.sign(r) * xp.searchsorted(starts, xp.abs(r), side="right")
 
@@ -333,7 +328,7 @@ def deberta_log_buckets_logarithm(
     """As it is written, with logarithms in float64, as in the released code."""
     middle, last = _deberta_sizes(bucket_size, max_position)
     xp = namespace(query_positions)
-    r = xp.clip(signed_distances(query_positions, key_positions), -last, last)
+    r = xp.clip(whole_distances(query_positions, key_positions), -last, last)
     far = xp.log(xp.maximum(xp.abs(r), middle) / middle) / math.log(last / middle)
     bucket = middle + astype(xp.ceil(far * (middle - 1)), "int64")
     return xp.where(xp.abs(r) <= middle, r, xp.sign(r) * bucket)

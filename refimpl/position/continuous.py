@@ -7,7 +7,7 @@ import math
 from refimpl.backend import astype, namespace
 from refimpl.core import sigmoid
 from refimpl.formula import formula
-from refimpl.position.bias import signed_distances
+from refimpl.position.distances import signed_distances
 from refimpl.position.network import pair_network, pair_network_vjp
 
 # The logarithms that distances are divided by; none where distances stay as they are.
@@ -123,6 +123,6 @@ def _signed(weights, query_positions, key_positions, distance, limit):
     if limit is not None and not 0 < limit < math.inf:
         raise ValueError(f"limit: expected None or a positive finite number, got {limit!r}")
     xp = namespace(weights)
-    by_axis = signed_distances(query_positions, key_positions, weights)[..., 0, :, :]
+    by_axis = signed_distances(query_positions, key_positions, weights)
     x, unit = xp.moveaxis(by_axis, -3, -1), _DISTANCES[distance]
     return x if unit is None else xp.sign(x) * xp.log1p(xp.abs(x)) / unit

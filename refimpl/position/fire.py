@@ -7,7 +7,7 @@ import math
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_nonnegative, require_positive, x_minus_log1p
 from refimpl.formula import formula
-from refimpl.position.bias import signed_distances
+from refimpl.position.distances import signed_distances
 from refimpl.position.network import pair_network, pair_network_vjp
 
 
@@ -129,7 +129,7 @@ def _fire_inputs(weights, query_positions, key_positions, log_rate, threshold, e
     require_nonnegative("key_positions", key_positions)
     if not 0 <= epsilon < math.inf:
         raise ValueError(f"epsilon: expected a finite number >= 0, got {epsilon!r}")
-    distances = xp.abs(signed_distances(query_positions, key_positions, weights)[..., 0, :, :])
+    distances = xp.abs(signed_distances(query_positions, key_positions, weights))
     ends = xp.maximum(start, astype(query_positions, dtype)[..., :, None])
     norm = xp.log1p(c * ends) + epsilon
     return xp.log1p(c * distances) / norm, distances, ends, c, norm

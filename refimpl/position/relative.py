@@ -5,7 +5,8 @@ from __future__ import annotations
 from refimpl.backend import namespace
 from refimpl.core import gather_rows, scatter_rows, weighted_sum
 from refimpl.formula import formula
-from refimpl.position.buckets import deberta_log_buckets, signed_distances
+from refimpl.position.buckets import deberta_log_buckets
+from refimpl.position.distances import whole_distances
 
 _SHAW = "Shaw et al. 2018 (arXiv:1803.02155), eq. 3 and 4; kexue.fm/archives/8130"
 _POSITIONS = {"query_positions": "index", "key_positions": "index"}
@@ -33,7 +34,7 @@ def row_of_distance(table, query_positions, key_positions, order):
     rows = table.shape[-2]
     if rows % 2 == 0:
         raise ValueError(f"table: expected an odd number of rows, 2 k + 1, got {rows}")
-    distance = signed_distances(query_positions, key_positions)
+    distance = whole_distances(query_positions, key_positions)
     distance = -distance if order == "k_minus_q" else distance
     return namespace(table).clip(distance, -(rows // 2), rows // 2) + rows // 2
 
@@ -333,7 +334,7 @@ def _disentangled(
         options = {"bucket_size": rows // 2, "max_position": max_position}
         distance = deberta_log_buckets(query_positions, key_positions, **options)
     else:
-        distance = signed_distances(query_positions, key_positions)
+        distance = whole_distances(query_positions, key_positions)
     xp = namespace(q)
     forward = xp.clip(distance + rows // 2, 0, rows - 1)
     backward = forward if p2c_index == "code" else xp.clip(rows // 2 - distance, 0, rows - 1)

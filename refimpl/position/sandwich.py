@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from refimpl.backend import namespace
 from refimpl.formula import formula
-from refimpl.position.bias import over_pairs, signed_distances
+from refimpl.position.bias import over_pairs
 from refimpl.position.decay import sinusoid_inner_product
+from refimpl.position.distances import signed_distances
 
 
 @formula(
@@ -87,7 +88,7 @@ def _sandwich_parts(frequencies, query_positions, key_positions, heads):
     """i - j, (..., n, m), and H/(8 h), (h, 1, 1)."""
     if heads < 1 or heads != int(heads):
         raise ValueError(f"heads: expected a positive integer, got {heads!r}")
-    distances = signed_distances(query_positions, key_positions, frequencies)[..., 0, :, :]
+    distances = signed_distances(query_positions, key_positions, frequencies)
     numbers = namespace(frequencies).arange(1, heads + 1, dtype=distances.dtype)
     return distances, over_pairs(heads / (8 * numbers))
 

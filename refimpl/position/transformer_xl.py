@@ -5,7 +5,7 @@ from __future__ import annotations
 from refimpl.backend import namespace, scalar
 from refimpl.core import gather_rows, require_whole, scatter_rows
 from refimpl.formula import formula
-from refimpl.position.buckets import signed_distances
+from refimpl.position.distances import whole_distances
 from refimpl.position.relative import logit_scale, picked, picked_vjp
 
 _VARIANTS = ("transformer_xl", "xlnet")
@@ -135,7 +135,7 @@ def _terms(q, k, content_bias, position_bias, distance_keys, index):
 def _row_of_distance(distance_keys, query_positions, key_positions, lowest, clip):
     """The row for each pair; IndexError where there is none."""
     rows, lowest = distance_keys.shape[-2], require_whole("lowest", lowest)
-    index = signed_distances(query_positions, key_positions) - lowest
+    index = whole_distances(query_positions, key_positions) - lowest
     xp = namespace(index)
     if rows == 0:
         raise ValueError("distance_keys: expected at least one row, got none")

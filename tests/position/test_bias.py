@@ -153,6 +153,13 @@ def test_positions_of_unsigned_type_do_not_wrap():
     assert value[0].tolist() == [[0, -250], [-1, -249]]
 
 
+def test_distances_of_whole_positions_are_exact_beyond_the_digits_of_a_float():
+    far = 2**60
+    assert alibi_bias([1.0], [far + 3], [far, far + 5], sides="symmetric").tolist() == [
+        [[-3.0, -2.0]]
+    ]
+
+
 def test_bad_input_to_the_bias():
     with pytest.raises(ValueError, match="sides: expected one of .* got 'left'"):
         alibi_bias([1.0], [0], [0], sides="left")

@@ -1,4 +1,4 @@
-"""What the essays say beside formulas: other ways to be relative, no positions at all, weights."""
+"""What the essays say beside formulas: other ways to be relative, weights, longer contexts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import scipy.linalg
 
 from refimpl.attention.linear import linear_attention
-from refimpl.attention.softmax import softmax_attention
 from refimpl.position.longrope import longrope_frequencies
 from refimpl.position.relative import relative_attention_logits
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
@@ -151,34 +150,7 @@ def test_scaled_frequencies_fall_and_lie_between_the_plain_and_the_divided_ones(
     assert (scaled >= THETA / most * (1 - 1e-15)).all()
 
 
-# ------------------------------------------------------------------------------------- no positions
-
-
-def _layer(x, mask=None):
-    return softmax_attention(x, x, x, mask=mask)
-
-
-def test_without_a_mask_tokens_may_come_in_any_order():
-    rng = _rng()
-    x, order = rng.standard_normal((6, 4)), rng.permutation(6)
-    moved = _layer(_layer(x[order]))
-    np.testing.assert_allclose(moved, _layer(_layer(x))[order], rtol=0, atol=1e-14)
-
-
-def test_one_causal_layer_sees_the_set_of_tokens_before_and_two_their_order():
-    rng = _rng()
-    x, causal = rng.standard_normal((6, 4)), np.tri(6, dtype=bool)
-    other = x[[2, 0, 4, 1, 3, 5]]
-    one, two = (_layer(y, causal) for y in (x, other))
-    np.testing.assert_allclose(two[5], one[5], rtol=0, atol=1e-14)
-    assert np.abs(_layer(two, causal)[5] - _layer(one, causal)[5]).max() > 1e-3
-
-
-def test_a_causal_layer_counts():
-    """Even attention to a marked first token: 1/(i + 1), a position for the layers above."""
-    nothing, mark = np.zeros((9, 4)), np.eye(9)[:, :1]
-    counted = softmax_attention(nothing, nothing, mark, mask=np.tri(9, dtype=bool))
-    np.testing.assert_allclose(counted[:, 0], 1 / np.arange(1.0, 10.0), rtol=1e-15)
+# ----------------------------------------------------------------------------- relative tables
 
 
 def test_a_range_that_is_not_symmetric_repeats_rows():
