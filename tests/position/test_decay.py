@@ -226,6 +226,16 @@ def test_asymptote_of_powers(alpha):
     assert _real([1e6], "power", alpha)[0] == pytest.approx(leading, rel=1e-3)
 
 
+def test_powers_fall_first_and_exponentials_go_on_falling():
+    """What the essay reads off its plots: over the first ten tokens, and from a hundred on."""
+    families = {("power", 2.0), ("power", 0.5), ("exponential", 1e3), ("exponential", 1e4)}
+    at = {f: _real([0.0, 10.0, 100.0, 500.0], *f) for f in families}
+    near = {kind: [g[0] - g[1] for (k, _), g in at.items() if k == kind] for kind, _ in families}
+    far = {kind: [g[2] - g[3] for (k, _), g in at.items() if k == kind] for kind, _ in families}
+    assert min(near["power"]) > max(near["exponential"])
+    assert max(far["power"]) < min(far["exponential"])
+
+
 def test_logarithmic_decay_between_one_and_the_base():
     x = np.array([100.0, 300.0])
     rough = 1 - (np.log(x) + np.euler_gamma) / math.log(1e6)

@@ -206,6 +206,23 @@ def test_float32_angles_differ_where_they_should():
         assert low <= np.abs(plain - single).max() <= high
 
 
+@pytest.mark.parametrize(
+    ("position", "error"),
+    [(1000, 3.2e-5), (4096, 1.2e-4), (32768, 9.7e-4), (131072, 3.9e-3), (10**6, 5.2e-2)],
+)
+def test_float32_angles_have_the_published_errors(position, error):
+    """Of 128 features and base 10000 the second pair has the largest: its frequency is rounded."""
+    x = np.tile(np.float32([1.0, 0.0]), 64)[None]
+    options = {"pairing": "interleaved", "frequencies": rotary_frequencies(10000.0, dim=128)}
+    exact, single = (
+        rotary_embedding(x, [position], form=form, **options).astype(float).view(complex)[0]
+        for form in ("plain", "single_angles")
+    )
+    errors = np.abs(np.angle(single / exact))
+    assert errors.argmax() == 1
+    assert errors.max() == pytest.approx(error, rel=0.02)
+
+
 def test_fractional_positions_are_interpolated_ones():
     x = _x(4, 8)
     stretched = rotary_embedding(x, np.arange(4) / 2, pairing="half")
