@@ -43,15 +43,15 @@ class Problem(NamedTuple):
 
     def nudged(self, rng: np.random.Generator) -> Case:
         """Every real number moved by one unit in the last place of the precision, or not at all."""
+        return _change_real(self.formula, self.case, lambda x: self.nudge(rng, x))
+
+    def nudge(self, rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+        """The same of one array; symmetric ones stay so."""
+        ways = rng.integers(-1, 2, x.shape)
+        if _is_symmetric(x):
+            ways = np.tril(ways) + np.tril(ways, -1).swapaxes(-1, -2)
         step = 2.0 * numerics.unit_roundoff(self.dtype)
-
-        def nudge(x):
-            ways = rng.integers(-1, 2, x.shape)
-            if _is_symmetric(x):
-                ways = np.tril(ways) + np.tril(ways, -1).swapaxes(-1, -2)
-            return _representable(x * (1.0 + step * ways), self.dtype)
-
-        return _change_real(self.formula, self.case, nudge)
+        return _representable(x * (1.0 + step * ways), self.dtype)
 
 
 def _is_symmetric(x: np.ndarray) -> bool:

@@ -52,15 +52,20 @@ def term_sizes(of: Evidence, problem: Problem, g: tuple, names: list[str]) -> li
 
 
 def baseline_runs(problem: Problem, g: tuple, names: list[str], seed: int, strict: bool = False):
-    """As for values: our own gradients in the precision, on the inputs and on their neighbours."""
+    """As for values: our own gradients in the precision, on the inputs and on their neighbours.
+
+    Cotangents have neighbours too: a gradient that only adds them up has no other input.
+    """
     rng = np.random.default_rng(seed)
-    cases = [problem.case, *(problem.nudged(rng) for _ in range(REPLICATES))]
+    nearby = [
+        (problem.nudged(rng), tuple(problem.nudge(rng, x) for x in g)) for _ in range(REPLICATES)
+    ]
     every = given_names(problem)
     runs = []
     for form in ["plain"] if strict else problem.formula.forms:
-        for case in cases:
+        for case, near in ((problem.case, g), *nearby):
             case = problem.in_precision(case)
-            low = tuple(cast(x, problem.dtype) for x in g)
+            low = tuple(cast(x, problem.dtype) for x in near)
             try:
                 found = problem.formula.vjp(
                     _packed(problem, low), *case.arrays, form=form, **case.options

@@ -8,6 +8,7 @@ from typing import Any
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite, weighted_sum
 from refimpl.formula import formula
+from refimpl.position.distances import signed_distances
 from refimpl.position.rotary import (
     joined,
     pairs_of,
@@ -269,27 +270,62 @@ def rerope_logits_vjp(g, q, k, rows, columns, /, *, pairing, window, leak=None, 
 
 
 @rerope_logits.form("two_pass")
-def rerope_logits_two_pass(q, k, rows, columns, /, *, pairing, window, leak=None, base=10000.0):
+def rerope_logits_two_pass(q, k, rows, columns, /, *, window, leak=None, **options):
     """The released code: logits within the window, logits beyond it, and a choice of both."""
-    xp, options = namespace(q), {"pairing": pairing, "base": base}
+    return _two_pass(q, k, rows, columns, window, leak, options)
+
+
+@rerope_logits.defvjp(form="two_pass")
+def rerope_logits_two_pass_vjp(g, q, k, rows, columns, /, *, window, leak=None, **options):
+    """Each pass gets the cotangents of its pairs, and turns them back."""
+    return _two_pass_vjp(g, q, k, rows, columns, window, leak, options)
+
+
+@rerope_logits.form("single_angles")
+def rerope_logits_single_angles(q, k, rows, columns, /, *, window, leak=None, **options):
+    """Two passes with angles in the queries' type, at least float32, as in most code."""
+    options |= {"form": "single_angles"}
+    return _two_pass(q, k, rows, columns, window, leak, options)
+
+
+@rerope_logits.defvjp(form="single_angles")
+def rerope_logits_single_angles_vjp(g, q, k, rows, columns, /, *, window, leak=None, **options):
+    """The gradient at these angles."""
+    options |= {"form": "single_angles"}
+    return _two_pass_vjp(g, q, k, rows, columns, window, leak, options)
+
+
+def _two_pass(q, k, rows, columns, window, leak, options):
+    near, far = (
+        rotary_embedding(q, i, **options) @ rotary_embedding(k, j, **options).swapaxes(-1, -2)
+        for i, j in _passes(rows, columns, window, leak)
+    )
+    return namespace(q).where(_within(rows, columns, window), near, far)
+
+
+def _two_pass_vjp(g, q, k, rows, columns, window, leak, options):
+    xp, within = namespace(g), _within(rows, columns, window)
+    dq = dk = 0
+    for (i, j), seen in zip(_passes(rows, columns, window, leak), (within, ~within), strict=True):
+        part = astype(xp.where(seen, g, 0), g.dtype)
+        to_q = part @ rotary_embedding(k, j, **options)
+        to_k = part.swapaxes(-1, -2) @ rotary_embedding(q, i, **options)
+        dq = dq + vjp_of_each(to_q, q, i, options)[0]
+        dk = dk + vjp_of_each(to_k, k, j, options)[0]
+    return dq, dk
+
+
+def _passes(rows, columns, window, leak):
+    """Positions of queries and keys within the window, and those beyond it."""
     rho = _bounded(rows, columns, window, leak)
-    near = _rotated(q, rows, options) @ _rotated(k, columns, options).swapaxes(-1, -2)
-    rows, columns = _floats(rows, rho), _floats(columns, rho)
-    if leak is None:
-        far_q, far_k = _rotated(q, 0 * rows + window, options), k
-    else:
-        far_q = _rotated(q, (rows - window) / leak + window, options)
-        far_k = _rotated(k, columns / leak, options)
-    within = rows[..., :, None] - columns[..., None, :] < window
-    return xp.where(within, near, far_q @ far_k.swapaxes(-1, -2))
+    i, j = (astype(x, rho.dtype) for x in (rows, columns))
+    beyond = (0 * i + window, 0 * j) if leak is None else ((i - window) / leak + window, j / leak)
+    return (rows, columns), beyond
 
 
-def _rotated(x, positions, options):
-    return rotary_embedding(x, positions, **options)
-
-
-def _floats(positions, rho):
-    return astype(positions, rho.dtype)
+def _within(rows, columns, window):
+    """Where a key is less than a window before the query."""
+    return signed_distances(rows, columns) < window
 
 
 def _bounded(rows, columns, window, leak):

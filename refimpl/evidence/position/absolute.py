@@ -120,6 +120,13 @@ def with_an_offset(rng, shape):
     return Case((_table(rng, shape), positions), {"offset": 2})
 
 
+@hierarchy.gradient_terms
+def _tokens_of_all_rows(g, table, positions, *, alpha=0.4):
+    """All tokens add up, and the first row takes from each what it has in the others."""
+    per_row = float(np.abs(g).sum(axis=-2).max(initial=0.0)) * np.sqrt(g.shape[-1])
+    return {"table": per_row / float(np.min(1 - np.asarray(alpha)))}
+
+
 @hierarchy.regime
 def all_positions(rng, shape):
     """Positions up to r^2 - 1 in any order"""

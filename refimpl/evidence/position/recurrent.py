@@ -41,6 +41,14 @@ def turning(rng, shape):
     return Case((matrix, *_vectors(rng, shape)), {"length": 9})
 
 
+@recurrent.gradient_terms
+def _steps_that_cancel(g, *arrays, **options):
+    """Rows that come near 0 do so from the largest, whose roundings they keep."""
+    found = recurrent_encoding.vjp(g, *map(wide, arrays), **options)
+    names = (argument.name for argument in recurrent_encoding.arguments)
+    return {k: float(np.abs(x).max(initial=0.0)) for k, x in zip(names, found, strict=True)}
+
+
 def _size(case):
     """How large states and roundings of them may grow, step by step."""
     matrix, offset, start = map(wide, case.arrays)

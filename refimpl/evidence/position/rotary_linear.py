@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.linear import linear_attention
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.absolute import largest_row
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_linear import rotary_linear_attention
 
@@ -22,6 +23,24 @@ linear = Evidence(
     options={"pairing": ("interleaved",), "causal": (True,), "base": (100.0,)},
     fixed={"pairing": "half"},
 )
+
+
+@linear.gradient_terms
+def _two_ways(g, q, k, values, rows, columns, **options):
+    """Of queries and keys: by the numerator, and by the denominator, which may cancel it."""
+    shares = _largest_share(g, q, k, rows, columns, options.get("causal", False))
+    by_pair = shares * largest_row(wide(values)) * max(q.shape[-2], k.shape[-2])
+    return {"q": by_pair * largest_row(wide(k)), "k": by_pair * largest_row(wide(q))}
+
+
+def _largest_share(g, q, k, rows, columns, causal):
+    """The longest cotangent over its denominator."""
+    products = wide(q) @ wide(k).swapaxes(-1, -2)
+    if causal:
+        products = np.where(wide(columns)[..., None, :] <= wide(rows)[..., :, None], products, 0)
+    below = np.abs(products.sum(axis=-1))
+    lengths = np.sqrt(np.square(g).sum(axis=-1))
+    return float((lengths / np.where(below > 0, below, np.inf)).max(initial=0.0))
 
 
 # ------------------------------------------------------------------------------------- regimes

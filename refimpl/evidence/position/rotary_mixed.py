@@ -74,9 +74,25 @@ def between_the_pixels(rng, shape):
 @mixed.output_terms
 def _angles(x, positions, frequencies, **options):
     """A phase is a sum over axes, whose rounding turns the pair."""
+    return [float(_norms(x).max(initial=0.0)) * _largest_phase(positions, frequencies)]
+
+
+@mixed.gradient_terms
+def _angles_and_torques(g, x, positions, frequencies, **options):
+    """A torque is a product of rows, which axes multiply and tokens or pairs add up."""
+    length, phase = float(_norms(g).max(initial=0.0)), _largest_phase(positions, frequencies)
+    torque = length * float(_norms(x).max(initial=0.0)) * phase
+    m, theta = (1.0 + float(np.abs(wide(y)).max(initial=0.0)) for y in (positions, frequencies))
+    return {
+        "x": length * phase,
+        "positions": torque * theta,
+        "frequencies": torque * m * positions.shape[-1],
+    }
+
+
+def _largest_phase(positions, frequencies):
     m, theta = np.abs(wide(positions)), np.abs(wide(frequencies))
-    largest = 1.0 + float((m.swapaxes(-1, -2) @ theta).max(initial=0.0))
-    return [float(_norms(x).max(initial=0.0)) * largest]
+    return 1.0 + float((m.swapaxes(-1, -2) @ theta).max(initial=0.0))
 
 
 # ---------------------------------------------------------------------------------------- laws
