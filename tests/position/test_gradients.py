@@ -21,11 +21,12 @@ from refimpl.position.relative import (
     relative_attention_logits,
     relative_attention_values,
 )
+from refimpl.position.rerope import rerope_logits
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
-from refimpl.position.rotary_variants import rerope_logits, xpos_embedding
 from refimpl.position.scaling import proportional_frequencies
 from refimpl.position.scaling_by_parts import yarn_frequencies
 from refimpl.position.transformer_xl import transformer_xl_logits
+from refimpl.position.xpos import xpos_embedding
 
 N, M, D = 5, 7, 4
 QUERIES, KEYS = np.arange(2, 2 + N), np.arange(M)

@@ -15,13 +15,14 @@ from refimpl.position.bias import alibi_bias, kerple_bias
 from refimpl.position.buckets import t5_bias
 from refimpl.position.continuous import continuous_position_bias
 from refimpl.position.relative import disentangled_logits, relative_attention_logits
+from refimpl.position.rerope import rerope_logits
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.rotary_mixed import mixed_rotary_embedding
-from refimpl.position.rotary_variants import rerope_logits, xpos_embedding
 from refimpl.position.sandwich import sandwich_bias
 from refimpl.position.scaling import linear_scaled_frequencies, ntk_frequencies
 from refimpl.position.scaling_by_parts import llama3_frequencies, yarn_frequencies
 from refimpl.position.transformer_xl import transformer_xl_logits
+from refimpl.position.xpos import xpos_embedding
 
 D, N = 16, 12
 RNG = np.random.default_rng(8130)

@@ -121,8 +121,8 @@ def _factor(case) -> float:
     return case.options.get("attention_factor", 1.0)
 
 
-def _row_norms(x):
-    return np.sqrt(np.square(x).sum(axis=-1, keepdims=True))
+def row_norms(x):
+    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 def _angle_size(case) -> float:
@@ -146,8 +146,8 @@ def norms_are_kept(f, case):
     """Rotation keeps the norm of the rotated features, times the attention factor"""
     x, _, r = _parts(case)
     y = wide(case.call(f))
-    norms = np.broadcast_to(_row_norms(x[..., :r]), (*y.shape[:-1], 1))
-    yield Claim(_row_norms(y[..., :r]), _factor(case) * norms, (1.0 + _factor(case)) * norms)
+    norms = np.broadcast_to(row_norms(x[..., :r]), (*y.shape[:-1], 1))
+    yield Claim(row_norms(y[..., :r]), _factor(case) * norms, (1.0 + _factor(case)) * norms)
 
 
 @embedding.law
@@ -159,7 +159,7 @@ def rotations_add(f, case):
     twice = case.with_arrays(_next_to(case, case.call(f)), later)
     left, right = wide(twice.call(f)), wide(once.call(f))
     right[..., : _parts(case)[2]] *= _factor(case)
-    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(wide(x)) * _angle_size(once))
+    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * row_norms(x) * _angle_size(once))
 
 
 @embedding.law
@@ -173,7 +173,7 @@ def only_distances_matter(f, case):
         k = case.with_arrays(keys, key_positions + shift).call(f)
         return (wide(q) * wide(k)).sum(axis=-1)
 
-    size = (_row_norms(wide(x)) * _row_norms(wide(keys)))[..., 0]
+    size = (row_norms(x) * row_norms(keys))[..., 0]
     scale = (1.0 + _factor(case)) ** 2 * size * (7.0 + _angle_size(case))
     yield Claim(products(0), products(7), scale)
 
@@ -197,7 +197,7 @@ def is_a_block_diagonal_matrix(f, case):
     for j in range(r, x.shape[-1]):
         matrix[..., j, j] = 1.0
     expected = np.einsum("...ab,...b->...a", matrix, x)
-    yield Claim(case.call(f), expected, (1.0 + _factor(case)) * _row_norms(x) * _angle_size(case))
+    yield Claim(case.call(f), expected, (1.0 + _factor(case)) * row_norms(x) * _angle_size(case))
 
 
 @embedding.law
@@ -207,7 +207,7 @@ def linear(f, case):
     other = 0.5 * x[..., ::-1, :]
     left = wide(case.with_arrays(x - other, positions).call(f))
     right = wide(case.call(f)) - wide(case.with_arrays(other, positions).call(f))
-    size = _row_norms(wide(x)) + _row_norms(wide(other))
+    size = row_norms(x) + row_norms(other)
     yield Claim(left, right, (1.0 + _factor(case)) * size)
 
 
@@ -218,7 +218,7 @@ def position_zero_is_the_identity(f, case):
     left = wide(case.with_arrays(x, 0 * positions).call(f))
     right = np.broadcast_to(wide(x), left.shape).copy()
     right[..., : _parts(case)[2]] *= _factor(case)
-    yield Claim(left, right, (1.0 + _factor(case)) * _row_norms(wide(x)))
+    yield Claim(left, right, (1.0 + _factor(case)) * row_norms(x))
 
 
 @embedding.law
@@ -240,7 +240,7 @@ def inverse_undoes(f, case):
     left = wide(turned.with_options(inverse=back).call(f))
     right = np.broadcast_to(wide(x), left.shape).copy()
     right[..., : _parts(case)[2]] *= _factor(case) ** 2
-    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * _row_norms(right))
+    yield Claim(left, right, (1.0 + _factor(case)) ** 2 * row_norms(right))
 
 
 @embedding.law
@@ -254,7 +254,7 @@ def pairings_are_permutations(f, case):
     order = [*range(0, r, 2), *range(1, r, 2), *range(r, x.shape[-1])]
     order = namespace(x).asarray(order)
     half = case.with_arrays(x[..., order], positions).with_options(pairing="half")
-    scale = (1.0 + _factor(case)) * _row_norms(wide(x))
+    scale = (1.0 + _factor(case)) * row_norms(x)
     yield Claim(half.call(f), interleaved.call(f)[..., order], scale)
 
 

@@ -11,7 +11,7 @@ from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
 # ------------------------------------------------------------------------ embedding: mutants
 
-_OTHER = {"half": "interleaved", "interleaved": "half"}
+OTHER = {"half": "interleaved", "interleaved": "half"}
 
 
 def _theta(x, base=10000.0, frequencies=None, rotary_dim=None, **_):
@@ -64,14 +64,14 @@ def _from_tables(x, cos, sin, pairing):
 @embedding.mutant(source="https://github.com/huggingface/transformers/issues/25199")
 def other_pairing(x, positions, *, pairing, **options):
     """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    return rotary_embedding(x, positions, pairing=_OTHER[pairing], **options)
+    return rotary_embedding(x, positions, pairing=OTHER[pairing], **options)
 
 
 @embedding.mutant(source="https://github.com/facebookresearch/vjepa2/issues/15")
 def table_of_the_other_pairing(x, positions, *, pairing, **options):
     """Its cosines and sines are tiled where its pairs need them repeated, or the reverse"""
     cos, sin = _tables(x, positions, **options)
-    return _from_tables(x, _spread(cos, _OTHER[pairing]), _spread(sin, _OTHER[pairing]), pairing)
+    return _from_tables(x, _spread(cos, OTHER[pairing]), _spread(sin, OTHER[pairing]), pairing)
 
 
 @embedding.mutant(source="https://github.com/huggingface/transformers/issues/39687")
@@ -264,7 +264,7 @@ def gradient_rotates_forward(g, x, positions, **options):
 def gradient_with_the_other_pairing(g, x, positions, *, pairing, **options):
     """The backward pass pairs features in the other way"""
     _, *rest = rotary_embedding.vjp(g, x, positions, pairing=pairing, **options)
-    return rotary_embedding.vjp(g, x, positions, pairing=_OTHER[pairing], **options)[0], *rest
+    return rotary_embedding.vjp(g, x, positions, pairing=OTHER[pairing], **options)[0], *rest
 
 
 @embedding.mutant(gradient=True)

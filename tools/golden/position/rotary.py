@@ -8,6 +8,26 @@ import numpy as np
 from tools.golden import golden
 
 
+def pairs_of(row, pairing):
+    """The pairs of a row as complex numbers."""
+    h = len(row) // 2
+    if pairing == "interleaved":
+        return [mpmath.mpc(row[2 * i], row[2 * i + 1]) for i in range(h)]
+    return [mpmath.mpc(row[i], row[i + h]) for i in range(h)]
+
+
+def row_of(pairs, pairing):
+    if pairing == "interleaved":
+        return [part for z in pairs for part in (z.real, z.imag)]
+    return [z.real for z in pairs] + [z.imag for z in pairs]
+
+
+def turn_by(pairs, position, base):
+    h = len(pairs)
+    angles = [position * mpmath.mpf(base) ** (-mpmath.mpf(i) / h) for i in range(h)]
+    return [z * mpmath.expj(angle) for z, angle in zip(pairs, angles, strict=True)]
+
+
 def _frequency_cases():
     return {
         "base 10000, dim 64": ((np.array(10000.0),), {"dim": 64}),

@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 
 from tools.golden import golden
-from tools.golden.position.rotary_variants import _pairs, _turn
+from tools.golden.position.rotary import pairs_of, turn_by
 
 
 def _cases():
@@ -36,8 +36,8 @@ def rotary_linear_attention(q, k, values, rows, columns, *, pairing, causal=Fals
         for key, value, j in zip(k, values, columns, strict=True):
             if causal and j > i:
                 continue
-            turned = _turn(_pairs(query, pairing), mpmath.mpf(i - j), base)
-            pairs = zip(turned, _pairs(key, pairing), strict=True)
+            turned = turn_by(pairs_of(query, pairing), mpmath.mpf(i - j), base)
+            pairs = zip(turned, pairs_of(key, pairing), strict=True)
             weight = mpmath.fsum((z * mpmath.conj(w)).real for z, w in pairs)
             above = [a + weight * x for a, x in zip(above, value, strict=True)]
             below += mpmath.fdot(query, key)
