@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.absolute import farthest
+from refimpl.evidence.position.rotary import row_norms
 from refimpl.position.axial import (
     axial_rotary_embedding,
     multimodal_positions,
@@ -37,10 +38,6 @@ places = Evidence(
     options={"segments": ((5,), ((1, 3, 2), 4), (2, (3, 1, 2), (2, 2, 1)), (1, (6, 2, 2), 3))},
     fixed={"segments": (3, (1, 2, 3), 2, (4, 2, 2), 2)},
 )
-
-
-def _norms(x):
-    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -127,7 +124,7 @@ def fractional_starts(rng, shape):
 def _angles(x, positions, *, frequencies=None, **options):
     """The rounding of an angle turns its pair."""
     fastest = 1.0 if frequencies is None else float(np.abs(wide(frequencies)).max(initial=0.0))
-    return [float(_norms(x).max(initial=0.0)) * (1.0 + fastest * farthest(positions))]
+    return [float(row_norms(x).max(initial=0.0)) * (1.0 + fastest * farthest(positions))]
 
 
 # ------------------------------------------------------------------------------- laws of rotation
@@ -140,8 +137,8 @@ def _angle_size(case):
 def norms_are_kept(f, case):
     """Rotation keeps the norm"""
     y = case.call(f)
-    expected = np.broadcast_to(_norms(case.arrays[0]), (*y.shape[:-1], 1))
-    yield Claim(_norms(y), expected, 4.0 * expected)
+    expected = np.broadcast_to(row_norms(case.arrays[0]), (*y.shape[:-1], 1))
+    yield Claim(row_norms(y), expected, 4.0 * expected)
 
 
 def only_distances_matter(f, case):
@@ -155,7 +152,7 @@ def only_distances_matter(f, case):
         q = wide(case.with_arrays(x, moved).call(f))
         return (q * wide(case.with_arrays(keys, moved[..., ::-1]).call(f))).sum(axis=-1)
 
-    size = (_norms(x) * _norms(keys))[..., 0] * (20.0 + _angle_size(case))
+    size = (row_norms(x) * row_norms(keys))[..., 0] * (20.0 + _angle_size(case))
     yield Claim(products(positions + shift), products(positions), 4.0 * size)
 
 
@@ -163,7 +160,7 @@ def origin_is_the_identity(f, case):
     """A token at 0 on every axis stays as it is"""
     x, positions = case.arrays
     y = wide(case.with_arrays(x, 0 * positions).call(f))
-    yield Claim(y, np.broadcast_to(wide(x), y.shape), _norms(x))
+    yield Claim(y, np.broadcast_to(wide(x), y.shape), row_norms(x))
 
 
 for _of in (axial, multimodal):
@@ -189,7 +186,7 @@ def every_share_is_rotated_for_itself(f, case):
         )
         for k in range(positions.shape[-2])
     ]
-    yield Claim(case.call(f), np.concatenate(parts, axis=-1), _norms(x) * _angle_size(case))
+    yield Claim(case.call(f), np.concatenate(parts, axis=-1), row_norms(x) * _angle_size(case))
 
 
 @axial.law
@@ -206,7 +203,7 @@ def pairs_of_the_head_are_turned_in_runs(f, case):
         first, second = x[..., p], x[..., p + d // 2]
         y[..., p] = first * np.cos(angle) - second * np.sin(angle)
         y[..., p + d // 2] = first * np.sin(angle) + second * np.cos(angle)
-    yield Claim(case.call(f), y, _norms(x) * _angle_size(case))
+    yield Claim(case.call(f), y, row_norms(x) * _angle_size(case))
 
 
 @multimodal.law
@@ -223,7 +220,7 @@ def text_is_rotated_on_one_axis(f, case):
         pairing=case.options["pairing"],
         frequencies=wide(theta),
     )
-    yield Claim(case.with_arrays(x, text).call(f), one, _norms(x) * _angle_size(case))
+    yield Claim(case.with_arrays(x, text).call(f), one, row_norms(x) * _angle_size(case))
 
 
 @multimodal.law
@@ -236,7 +233,7 @@ def every_pair_sees_its_own_axis(f, case):
     for axis in range(3):
         step = like((np.arange(3) == axis)[:, None] * 1, positions)
         moved = wide(case.with_arrays(x, positions + step).call(f))
-        same = np.abs(moved - before) <= 1e-12 * _norms(x)
+        same = np.abs(moved - before) <= 1e-12 * row_norms(x)
         if case.options["pairing"] == "half":
             still = same[..., :h] & same[..., h:]
         else:

@@ -8,6 +8,7 @@ from refimpl.attention.linear import linear_attention
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.absolute import largest_row
+from refimpl.evidence.position.rotary_mutants import OTHER
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_linear import rotary_linear_attention
 
@@ -181,8 +182,6 @@ def first_token_reads_itself(rng, shape):
 
 # ------------------------------------------------------------------------------------- mutants
 
-_OTHER = {"half": "interleaved", "interleaved": "half"}
-
 
 def _weights(q, k, rows, columns, causal):
     """Products of features, 0 for keys that are not seen."""
@@ -252,7 +251,7 @@ def future_seen_below(q, k, values, rows, columns, *, causal=False, **options):
 @linear.mutant(source="https://github.com/huggingface/transformers/issues/25199")
 def other_pairing(q, k, values, rows, columns, *, pairing, **options):
     """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    options = options | {"pairing": _OTHER[pairing]}
+    options = options | {"pairing": OTHER[pairing]}
     return rotary_linear_attention(q, k, values, rows, columns, **options)
 
 

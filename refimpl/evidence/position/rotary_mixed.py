@@ -6,11 +6,11 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.rotary import row_norms
+from refimpl.evidence.position.rotary_mutants import OTHER
 from refimpl.position.axial import axial_rotary_embedding
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.rotary_mixed import mixed_rotary_embedding
-
-_OTHER = {"half": "interleaved", "interleaved": "half"}
 
 mixed = Evidence(
     mixed_rotary_embedding,
@@ -20,10 +20,6 @@ mixed = Evidence(
     combinations=({"pairing": "half", "inverse": True},),
     fixed={"pairing": "interleaved"},
 )
-
-
-def _norms(x):
-    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 # ------------------------------------------------------------------------------------- regimes
@@ -74,14 +70,14 @@ def between_the_pixels(rng, shape):
 @mixed.output_terms
 def _angles(x, positions, frequencies, **options):
     """A phase is a sum over axes, whose rounding turns the pair."""
-    return [float(_norms(x).max(initial=0.0)) * _largest_phase(positions, frequencies)]
+    return [float(row_norms(x).max(initial=0.0)) * _largest_phase(positions, frequencies)]
 
 
 @mixed.gradient_terms
 def _angles_and_torques(g, x, positions, frequencies, **options):
     """A torque is a product of rows, which axes multiply and tokens or pairs add up."""
-    length, phase = float(_norms(g).max(initial=0.0)), _largest_phase(positions, frequencies)
-    torque = length * float(_norms(x).max(initial=0.0)) * phase
+    length, phase = float(row_norms(g).max(initial=0.0)), _largest_phase(positions, frequencies)
+    torque = length * float(row_norms(x).max(initial=0.0)) * phase
     m, theta = (1.0 + float(np.abs(wide(y)).max(initial=0.0)) for y in (positions, frequencies))
     return {
         "x": length * phase,
@@ -108,8 +104,8 @@ def _angle_size(case):
 def norms_are_kept(f, case):
     """Rotation keeps the norm"""
     y = case.call(f)
-    expected = np.broadcast_to(_norms(case.arrays[0]), (*y.shape[:-1], 1))
-    yield Claim(_norms(y), expected, 4.0 * expected)
+    expected = np.broadcast_to(row_norms(case.arrays[0]), (*y.shape[:-1], 1))
+    yield Claim(row_norms(y), expected, 4.0 * expected)
 
 
 @mixed.law
@@ -123,7 +119,7 @@ def only_differences_matter(f, case):
         q = wide(case.with_arrays(x, moved, theta).call(f))
         return (q * wide(case.with_arrays(keys, moved[..., ::-1], theta).call(f))).sum(axis=-1)
 
-    size = (_norms(x) * _norms(keys))[..., 0] * (8.0 * _angle_size(case))
+    size = (row_norms(x) * row_norms(keys))[..., 0] * (8.0 * _angle_size(case))
     yield Claim(products(positions + shift), products(positions), size)
 
 
@@ -132,7 +128,7 @@ def origin_is_the_identity(f, case):
     """A token at 0 on every axis stays as it is"""
     x, positions, theta = case.arrays
     y = wide(case.with_arrays(x, 0 * positions, theta).call(f))
-    yield Claim(y, np.broadcast_to(wide(x), y.shape), _norms(x))
+    yield Claim(y, np.broadcast_to(wide(x), y.shape), row_norms(x))
 
 
 @mixed.law
@@ -142,7 +138,7 @@ def two_rotations_are_one(f, case):
     turned = positions[..., ::-1]
     once = case.with_arrays(x, positions + turned, theta).call(f)
     twice = case.with_arrays(case.call(f), turned, theta).call(f)
-    yield Claim(twice, once, _norms(x) * (4.0 * _angle_size(case)))
+    yield Claim(twice, once, row_norms(x) * (4.0 * _angle_size(case)))
 
 
 @mixed.law
@@ -152,7 +148,7 @@ def inverse_undoes_it(f, case):
     other = case.with_options(inverse=not case.options.get("inverse", False))
     y = case.call(f)
     yield Claim(
-        other.with_arrays(y, *rest).call(f), np.broadcast_to(wide(x), y.shape), _norms(x) * 4.0
+        other.with_arrays(y, *rest).call(f), np.broadcast_to(wide(x), y.shape), row_norms(x) * 4.0
     )
 
 
@@ -183,7 +179,7 @@ def every_pair_written_out(f, case):
         for k in range(theta.shape[-2]):
             z = z * np.exp(1j * sign * positions[..., k, :] * theta[..., k, i, None])
         found = np.stack([y[..., a], y[..., b]])
-        yield Claim(found, np.stack([z.real, z.imag]), _norms(x)[..., 0] * _angle_size(case))
+        yield Claim(found, np.stack([z.real, z.imag]), row_norms(x)[..., 0] * _angle_size(case))
 
 
 @mixed.law
@@ -200,7 +196,7 @@ def frequencies_of_one_axis_each(f, case):
     axial = axial_rotary_embedding(
         wide(x), wide(positions), pairing=case.options["pairing"], split="pairs"
     )
-    size = _norms(x) * (1.0 + np.abs(wide(positions)).max(initial=0.0))
+    size = row_norms(x) * (1.0 + np.abs(wide(positions)).max(initial=0.0))
     yield Claim(case.with_arrays(x, positions, blocks).call(f), axial, size)
 
 
@@ -214,7 +210,7 @@ def one_axis_alone(f, case):
         wide(x), wide(positions)[..., 0, :], frequencies=wide(theta)[..., 0, :], **case.options
     )
     expected = np.broadcast_to(one, found.shape)
-    yield Claim(found, expected, _norms(x) * _angle_size(case))
+    yield Claim(found, expected, row_norms(x) * _angle_size(case))
 
 
 # -------------------------------------------------------------------------------- closed forms
@@ -252,7 +248,7 @@ def turned_the_other_way(x, positions, frequencies, *, pairing, inverse=False):
 @mixed.mutant(source="https://github.com/huggingface/transformers/issues/25199")
 def other_pairing(x, positions, frequencies, *, pairing, inverse=False):
     """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    pairing = _OTHER[pairing]
+    pairing = OTHER[pairing]
     return mixed_rotary_embedding(x, positions, frequencies, pairing=pairing, inverse=inverse)
 
 
