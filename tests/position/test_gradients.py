@@ -7,11 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from refimpl.position.absolute import (
-    hierarchical_encoding,
-    learned_encoding,
-    sinusoidal_encoding,
-)
+from refimpl.position.absolute import sinusoidal_encoding
 from refimpl.position.axial import axial_rotary_embedding, multimodal_rotary_embedding
 from refimpl.position.bias import alibi_bias, kerple_bias
 from refimpl.position.contextual import contextual_bias
@@ -25,6 +21,7 @@ from refimpl.position.rerope import rerope_logits
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.scaling import proportional_frequencies
 from refimpl.position.scaling_by_parts import yarn_frequencies
+from refimpl.position.tables import hierarchical_encoding, learned_encoding
 from refimpl.position.transformer_xl import transformer_xl_logits
 from refimpl.position.xpos import xpos_embedding
 

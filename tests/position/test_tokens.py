@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.position.absolute import learned_encoding
 from refimpl.position.rotary import rotary_embedding
+from refimpl.position.tables import learned_encoding
 from refimpl.position.tokens import token_positions
 
 MASK = np.random.default_rng(0).random((6, 9)) < 0.6
