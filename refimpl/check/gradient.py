@@ -57,13 +57,12 @@ def baseline_runs(problem: Problem, g: tuple, names: list[str], seed: int, stric
     Cotangents have neighbours too: a gradient that only adds them up has no other input.
     """
     rng = np.random.default_rng(seed)
-    nearby = [
-        (problem.nudged(rng), tuple(problem.nudge(rng, x) for x in g)) for _ in range(REPLICATES)
-    ]
+    moved = [(problem.nudged(rng), g) for _ in range(REPLICATES)]
+    pulled = [(problem.case, tuple(problem.nudge(rng, x) for x in g)) for _ in range(REPLICATES)]
     every = given_names(problem)
     runs = []
     for form in ["plain"] if strict else problem.formula.forms:
-        for case, near in ((problem.case, g), *nearby):
+        for case, near in ((problem.case, g), *moved, *pulled):
             case = problem.in_precision(case)
             low = tuple(cast(x, problem.dtype) for x in near)
             try:

@@ -86,11 +86,10 @@ def _size(case):
 
 @continuous.gradient_terms
 def _sizes_of_terms(g, *arrays, distance, limit):
-    """Where a sigmoid is close to 1 its slope, a difference from 1, is rounded as 1 is."""
-    if limit is None:
-        return {}
+    """Pairs add up; and where a sigmoid is close to 1 its slope, a difference from 1, is rounded
+    as 1 is."""
     far, hidden = _hidden_size(arrays, distance)
-    size = limit * float(np.sqrt(np.square(wide(g)).sum(axis=(-2, -1)).max(initial=0.0)))
+    size = (limit or 1.0) * float(np.sqrt(np.square(wide(g)).sum(axis=(-2, -1)).max(initial=0.0)))
     through = size * np.abs(wide(arrays[2])).max()
     return {
         "hidden_weights": through * far,

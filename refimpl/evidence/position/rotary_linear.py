@@ -30,8 +30,13 @@ linear = Evidence(
 def _two_ways(g, q, k, values, rows, columns, **options):
     """Of queries and keys: by the numerator, and by the denominator, which may cancel it."""
     shares = _largest_share(g, q, k, rows, columns, options.get("causal", False))
-    by_pair = shares * largest_row(wide(values)) * max(q.shape[-2], k.shape[-2])
-    return {"q": by_pair * largest_row(wide(k)), "k": by_pair * largest_row(wide(q))}
+    shares *= max(q.shape[-2], k.shape[-2])
+    of_q, of_k, of_values = (largest_row(wide(x)) for x in (q, k, values))
+    return {
+        "q": shares * of_values * of_k,
+        "k": shares * of_values * of_q,
+        "values": shares * of_q * of_k,
+    }
 
 
 def _largest_share(g, q, k, rows, columns, causal):
