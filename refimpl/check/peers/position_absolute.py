@@ -21,6 +21,15 @@ def _whole(positions):
     return positions.long()
 
 
+def _whole_of_a_short_table(positions, dim):
+    """The same, and the length of their table, where that is quickly made."""
+    positions = _whole(positions)
+    length = table_length(positions)
+    if length * dim > 100_000:
+        raise NotImplementedError("a table that is quickly made")
+    return positions, length
+
+
 @peer(
     "sinusoidal_encoding",
     "transformers MarianSinusoidalPositionalEmbedding",
@@ -33,11 +42,8 @@ def _whole(positions):
 def marian_sinusoids(positions, *, dim):
     from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
-    positions = _whole(positions)
-    if table_length(positions) * dim > 100_000:
-        raise NotImplementedError("a table that is quickly made")
-    module = MarianSinusoidalPositionalEmbedding(table_length(positions), dim)
-    return module.create_weight()[positions]
+    positions, length = _whole_of_a_short_table(positions, dim)
+    return MarianSinusoidalPositionalEmbedding(length, dim).create_weight()[positions]
 
 
 @peer(
@@ -53,11 +59,8 @@ def xlm_sinusoids(positions, *, dim):
     import torch
     from transformers.models.xlm.modeling_xlm import create_sinusoidal_embeddings
 
-    positions = _whole(positions)
-    if table_length(positions) * dim > 100_000:
-        raise NotImplementedError("a table that is quickly made")
-    table = torch.empty(table_length(positions), dim)
-    return create_sinusoidal_embeddings(len(table), dim, table)[positions]
+    positions, length = _whole_of_a_short_table(positions, dim)
+    return create_sinusoidal_embeddings(length, dim, torch.empty(length, dim))[positions]
 
 
 @peer(

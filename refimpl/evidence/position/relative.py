@@ -291,36 +291,22 @@ def paper_and_code_agree_on_constant_queries(f, case):
 # -------------------------------------------------------------------------------- closed forms
 
 
+def _a_table_alone(order):
+    """Keys of zero and queries of one."""
+    arrays = np.ones((2, 1)), np.zeros((4, 1)), np.array([[1.0], [2.0], [3.0]])
+    return Case((*arrays, np.arange(2), np.arange(4)), {"order": order})
+
+
 @keys.closed_form
 def a_table_shows_its_rows(rng, shape):
     """Keys of zero and queries of one: the rows in the order of key minus query"""
-    case = Case(
-        (
-            np.ones((2, 1)),
-            np.zeros((4, 1)),
-            np.array([[1.0], [2.0], [3.0]]),
-            np.arange(2),
-            np.arange(4),
-        ),
-        {"order": "k_minus_q"},
-    )
-    return case, np.array([[2.0, 3.0, 3.0, 3.0], [1.0, 2.0, 3.0, 3.0]])
+    return _a_table_alone("k_minus_q"), np.array([[2.0, 3.0, 3.0, 3.0], [1.0, 2.0, 3.0, 3.0]])
 
 
 @keys.closed_form
 def query_minus_key(rng, shape):
     """The same in the order of query minus key"""
-    case = Case(
-        (
-            np.ones((2, 1)),
-            np.zeros((4, 1)),
-            np.array([[1.0], [2.0], [3.0]]),
-            np.arange(2),
-            np.arange(4),
-        ),
-        {"order": "q_minus_k"},
-    )
-    return case, np.array([[2.0, 1.0, 1.0, 1.0], [3.0, 2.0, 1.0, 1.0]])
+    return _a_table_alone("q_minus_k"), np.array([[2.0, 1.0, 1.0, 1.0], [3.0, 2.0, 1.0, 1.0]])
 
 
 @values.closed_form
