@@ -35,6 +35,6 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    from refimpl.formula import load
+    from refimpl.formula import load_table
 
-    return sorted({*globals(), *load()})
+    return sorted({*globals(), *load_table()})

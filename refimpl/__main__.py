@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import ast
-import inspect
 import json
 import sys
 
 import numpy as np
 
-from refimpl.formula import TOPICS, describe_arrays, find, formulas
+from refimpl.formula import TOPICS, find, formulas
 
 
 class _Parser(argparse.ArgumentParser):
@@ -125,7 +124,7 @@ def _list(chosen) -> int:
 
 
 def _first_line(record) -> str:
-    return inspect.getdoc(record.__wrapped__).splitlines()[0]
+    return record.summary
 
 
 def _show(chosen) -> int:
@@ -133,9 +132,9 @@ def _show(chosen) -> int:
 
     record = find(chosen.name)
     print(f"{record.name} {record.signature}   ({record.module})\n")
-    print(inspect.getdoc(record.__wrapped__))
+    print(record.documentation)
     print(f"\nSource: {record.source}")
-    print(f"Arrays: {', '.join(f'{k}{v}' for k, v in describe_arrays(record).items())}")
+    print(f"Arrays: {', '.join(f'{k}{v}' for k, v in record.describe_arrays().items())}")
     print(f"Forms: {', '.join(record.forms)}")
     print(f"Gradients: {', '.join(record.differentiable) or 'none: ' + record.reason}")
     of = evidence(record)

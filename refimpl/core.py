@@ -67,10 +67,7 @@ def softmax_terms(scores, keep, sink=None, empty: str = "zero"):
 
 def empty_weight(empty: str, m: int) -> float:
     """The weight of every entry of a row that keeps none."""
-    policies = {"zero": 0.0, "nan": float("nan"), "mean": 1.0 / max(m, 1)}
-    if empty not in policies:
-        raise ValueError(f"empty: expected one of {list(policies)}, got {empty!r}")
-    return policies[empty]
+    return {"zero": 0.0, "nan": float("nan"), "mean": 1.0 / max(m, 1)}[empty]
 
 
 def _with_sink_column(xp, scores, sink):
@@ -150,13 +147,6 @@ def require_nonnegative(name: str, x) -> None:
     require_finite(name, x)
     if not bool((x >= 0).all()):
         raise ValueError(f"{name}: expected no negative numbers, got {float(x.min()):.3g}")
-
-
-def require_whole(name: str, value) -> int:
-    """The option as an int; ValueError, naming it, where digits would be lost."""
-    if value // 1 != value:
-        raise ValueError(f"{name}: expected a whole number, got {value!r}")
-    return int(value)
 
 
 def symmetric(name: str, matrix):

@@ -35,7 +35,7 @@ class Axis(NamedTuple):
 Core = tuple[Axis, ...]
 
 
-class Bound(NamedTuple):
+class Extents(NamedTuple):
     """What a call's shapes fix: the size of every named axis, and the broadcast leading axes."""
 
     axes: dict[str, int]
@@ -102,7 +102,7 @@ def bind(
     names: tuple[str, ...],
     cores: tuple[Core, ...],
     shapes: tuple[tuple[int, ...], ...],
-) -> Bound:
+) -> Extents:
     """Match shapes with cores; ValueError names formula, argument, axis, expected and got."""
     absent = _absent_axes(formula, names, cores, shapes)
     axes: dict[str, int] = {}
@@ -124,7 +124,7 @@ def bind(
             if axis.size is None and not axis.stretches and axis.name not in owner:
                 axes[axis.name], owner[axis.name] = size, name
         batch, leader = _broadcast(formula, batch, leader, shape[:split], name)
-    return Bound(axes, batch)
+    return Extents(axes, batch)
 
 
 def _absent_axes(formula, names, cores, shapes) -> frozenset[str]:

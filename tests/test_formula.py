@@ -52,7 +52,7 @@ def test_gradients_of_the_arrays_that_are_given_in_their_own_shapes(scaled_sum):
 
 
 def test_an_option_without_default_must_be_given(scaled_sum):
-    with pytest.raises(TypeError, match="factor has no default, because the field disagrees"):
+    with pytest.raises(TypeError, match="needs .*factor"):
         scaled_sum([1.0], [1.0])
 
 
@@ -114,7 +114,7 @@ def test_wrong_declarations(declaration, message):
         ((Q, K, V), {"window": (1, 1)}, ValueError, "can be aligned in two ways"),
         ((Q, K, V), {"causal": "left"}, ValueError, "causal: expected"),
         ((Q, K, V), {"causal": "top_left", "offset": 1}, ValueError, "already says the offset"),
-        ((Q, K, V), {"softcap": 0.0}, ValueError, "softcap: expected a positive number"),
+        ((Q, K, V), {"softcap": 0.0}, ValueError, "softcap: expected a positive finite number"),
         ((Q, K, V), {"empty": "one"}, ValueError, "empty: expected one of"),
         ((Q, K, V), {"form": "fast"}, ValueError, "form: expected one of"),
         ((Q, K, V), {"key_block": 8}, TypeError, "'key_block' belongs to form='online'"),

@@ -6,6 +6,7 @@ from refimpl.attention.softmax import scale_of
 from refimpl.backend import namespace, solve_triangular
 from refimpl.core import broadcast_shape
 from refimpl.formula import formula
+from refimpl.formula.options import Count
 
 
 @formula(
@@ -92,10 +93,10 @@ def _start(q, k, v, beta, log_decay, scale, state):
 
 
 @delta_rule.form("chunked", beyond=lambda bound: bound.axes["n"] > 32)
-def chunked_delta_rule(q, k, v, beta, /, *, log_decay=None, scale=None, state=None, chunk=32):
+def chunked_delta_rule(
+    q, k, v, beta, /, *, log_decay=None, scale=None, state=None, chunk: Count = 32
+):
     """One triangular solve for the corrections of each chunk."""
-    if chunk < 1:
-        raise ValueError(f"chunk: expected a positive number, got {chunk}")
     xp = namespace(q)
     state, queries, _ = _start(q, k, v, beta, log_decay, scale, state)
     if log_decay is None:

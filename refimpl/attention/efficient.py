@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import namespace
 from refimpl.core import softmax, softmax_vjp, weighted_sum
 from refimpl.formula import formula
@@ -84,7 +86,7 @@ def _factors(q, k, v, mask):
 
 def _over_features(q):
     if q.shape[-1] == 0:
-        raise ValueError("efficient attention: expected at least one feature, got d = 0")
+        raise ValueError("q, k: expected at least one feature, got d = 0")
     return softmax(q, axis=-1)
 
 
@@ -104,7 +106,7 @@ def _logits(k, mask):
     kinds={"mask": "boolean"},
     source="kexue.fm/archives/7546; Shen et al. 2018 (arXiv:1812.01243)",
 )
-def causal_efficient_attention(q, k, v, /, *, version, mask=None):
+def causal_efficient_attention(q, k, v, /, *, version: Literal["channel", "kernel"], mask=None):
     r"""The two causal versions of efficient attention, which are not the same.
 
     Formula
@@ -187,8 +189,6 @@ def _causal_weights(q, k, version, mask):
     if version == "channel":
         by_position = softmax(keys, axis=-2) if n else keys
         return (by_feature[..., None, :] * by_position).sum(axis=-1), by_position
-    if version != "kernel":
-        raise ValueError(f"version: expected 'channel' or 'kernel', got {version!r}")
     sums = q[..., :, None, :] + keys
     peak = xp.max(sums, axis=-1, keepdims=True)
     shift = xp.where(peak == -xp.inf, 0.0, peak)

@@ -8,6 +8,7 @@ from refimpl.attention.softmax import masked_scores, scores_vjp
 from refimpl.backend import namespace
 from refimpl.core import highest
 from refimpl.formula import formula
+from refimpl.formula.options import AboveOne, Causal, FromOne, Positive, Whole, Window
 
 
 @formula(
@@ -24,10 +25,10 @@ def attention_entropy(
     mask=None,
     bias=None,
     scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
+    causal: Causal = None,
+    window: Window | None = None,
+    offset: Whole | None = None,
+    softcap: Positive | None = None,
 ):
     r"""The entropy of each row of attention weights, in nats.
 
@@ -106,7 +107,9 @@ def _entropy(keep, scores):
     reason="a length is a whole number",
     source="kexue.fm/archives/8823",
 )
-def log_length_scale(length, /, *, width, trained_length=512, clip=False):
+def log_length_scale(
+    length, /, *, width: FromOne, trained_length: AboveOne = 512, clip: bool = False
+):
     r"""The scale of attention logits that keeps their entropy as sequences grow.
 
     Formula
@@ -153,10 +156,5 @@ def log_length_scale(length, /, *, width, trained_length=512, clip=False):
     xp = namespace(length)
     if not bool((length >= 1).all()):
         raise ValueError("length: expected at least 1")
-    if width < 1 or trained_length <= 1:
-        raise ValueError(
-            f"width, trained_length: expected width >= 1 and trained_length > 1, "
-            f"got {width!r} and {trained_length!r}"
-        )
     ratio = xp.log(length.astype("float64")) / math.log(trained_length)
     return (xp.maximum(ratio, 1.0) if clip else ratio) * width**-0.5

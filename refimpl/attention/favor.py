@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from refimpl.attention.masks import band, is_large
 from refimpl.backend import namespace
 from refimpl.core import highest, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Count, Whole
 
 _SOURCE = "Choromanski et al. 2020 (arXiv:2009.14794), lemmas 1 and 2; kexue.fm/archives/7921"
-KINDS = ("positive", "hyperbolic", "trigonometric", "fourier", "relu")
+Kind = Literal["positive", "hyperbolic", "trigonometric", "fourier", "relu"]
+"""Which random features of the softmax kernel, or of a relative."""
 
 
 @formula("(n,d),(m,d)->(n,r)", source=_SOURCE)
-def favor_features(x, projections, /, *, kind):
+def favor_features(
+    x,
+    projections,
+    /,
+    *,
+    kind: Kind,
+):
     r"""Random features whose mean inner product is exp(x.y), or a kernel related to it.
 
     Formula
@@ -88,8 +96,6 @@ class _Features(NamedTuple):
 
 
 def _split(x, projections, kind) -> _Features:
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected one of {list(KINDS)}, got {kind!r}")
     xp = namespace(x)
     m = projections.shape[-2]
     if m == 0:
@@ -152,11 +158,11 @@ def performer_attention(
     projections,
     /,
     *,
-    kind,
+    kind: Kind,
     mask=None,
     scale=None,
-    causal=None,
-    offset=None,
+    causal: Causal = None,
+    offset: Whole | None = None,
 ):
     r"""Attention with the exponential kernel replaced by random features (Performer, FAVOR+).
 
@@ -322,11 +328,9 @@ def chunked_performer_attention(
     scale=None,
     causal=None,
     offset=None,
-    chunk=128,
+    chunk: Count = 128,
 ):
     """Sums over the keys of earlier chunks, rescaled when a higher key comes: no n x m array."""
-    if chunk < 1:
-        raise ValueError(f"chunk: expected a positive number, got {chunk}")
     xp = namespace(q)
     n, m = q.shape[-2], k.shape[-2]
     if mask is not None:

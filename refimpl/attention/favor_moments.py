@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import finfo, namespace
 from refimpl.formula import formula
-
-PROJECTIONS = ("iid", "chi", "sqrt_d")
+from refimpl.formula.options import Count
 
 
 @formula(
@@ -14,7 +15,15 @@ PROJECTIONS = ("iid", "chi", "sqrt_d")
     reason="it describes an estimator, whose draws do not depend on x and y",
     source="Choromanski et al. 2020 (arXiv:2009.14794), lemma 2 and theorem 2; archives/7921",
 )
-def favor_moments(x, y, /, *, kind, number, projections):
+def favor_moments(
+    x,
+    y,
+    /,
+    *,
+    kind: Literal["positive", "hyperbolic", "trigonometric", "fourier"],
+    number: Count,
+    projections: Literal["iid", "chi", "sqrt_d"],
+):
     r"""Exact mean and mean square error of the kernel estimated by random features.
 
     Formula
@@ -80,10 +89,6 @@ def favor_moments(x, y, /, *, kind, number, projections):
     >>> float(mean.round(6)), float(error.round(6))
     (1.284025, 0.354121)
     """
-    if projections not in PROJECTIONS:
-        raise ValueError(f"projections: expected one of {list(PROJECTIONS)}, got {projections!r}")
-    if number < 1 or number != int(number):
-        raise ValueError(f"number: expected a positive integer, got {number!r}")
     share = 0.0 if projections == "iid" else _share_of_pairs(number, x.shape[-1])
     if kind in ("trigonometric", "fourier") and projections != "sqrt_d":
         return _cosines(x, y, kind, number, share)
@@ -91,7 +96,7 @@ def favor_moments(x, y, /, *, kind, number, projections):
         return _fixed_lengths(x, y, number, share)
     if kind in ("positive", "hyperbolic") and projections != "sqrt_d":
         return _exponentials(x, y, kind, number, share)
-    raise ValueError(f"kind: {kind!r} is unknown, or unknown with projections={projections!r}")
+    raise ValueError(f"kind: no moments of {kind!r} are known with projections={projections!r}")
 
 
 def _share_of_pairs(m: int, d: int) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 from refimpl.backend import namespace
 from refimpl.core import softmax, softmax_vjp
 from refimpl.formula import formula
+from refimpl.formula.options import Number
 
-_MAPS = (
+Features = Literal[
     "identity",
     "elu_plus_one",
     "relu",
@@ -18,14 +20,15 @@ _MAPS = (
     "one_plus_cosine",
     "taylor_2",
     "power",
-)
+]
+"""Elementwise maps, and maps of whole rows to more features."""
 
 
 @formula(
     "(d)->(r)",
     source="Katharopoulos et al. 2020 (arXiv:2006.16236); kexue.fm/archives/7546, 8601",
 )
-def feature_map(x, /, *, features, degree=2):
+def feature_map(x, /, *, features: Features, degree: Annotated[int, Number(1, 32, whole=True)] = 2):
     r"""Features of a query or key whose inner product is a similarity, for linear attention.
 
     Formula
@@ -138,10 +141,6 @@ def feature_map_vjp(g, x, /, *, features, degree=2):
 
 
 def _check(x, features, degree):
-    if features not in _MAPS:
-        raise ValueError(f"features: expected one of {list(_MAPS)}, got {features!r}")
-    if degree < 1 or degree != int(degree):
-        raise ValueError(f"degree: expected a positive integer, got {degree!r}")
     if x.shape[-1] == 0:
         raise ValueError("feature_map: expected at least one feature, got d = 0")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.attention.masks import band
 from refimpl.backend import namespace
 from refimpl.core import sigmoid, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Whole
 
 _SOURCE = "Hua et al. 2022 (arXiv:2202.10447), section 3; kexue.fm/archives/8934"
 
@@ -16,7 +19,18 @@ _SOURCE = "Hua et al. 2022 (arXiv:2202.10447), section 3; kexue.fm/archives/8934
     kinds={"mask": "boolean"},
     source=_SOURCE,
 )
-def squared_relu_attention(q, k, v, /, *, divisor, mask=None, bias=None, causal=None, offset=None):
+def squared_relu_attention(
+    q,
+    k,
+    v,
+    /,
+    *,
+    divisor: Literal["length_and_width", "length_squared"],
+    mask=None,
+    bias=None,
+    causal: Causal = None,
+    offset: Whole | None = None,
+):
     r"""Attention with the square of a relu for weights, divided by the length, not by their sum.
 
     Formula
@@ -119,10 +133,10 @@ def gated_attention_unit(
     weight_out,
     /,
     *,
-    divisor,
+    divisor: Literal["length_and_width", "length_squared"],
     mask=None,
     bias=None,
-    causal=None,
+    causal: Causal = None,
 ):
     r"""Gated attention unit: one head of squared-relu attention whose output is gated.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refimpl.attention.softmax import softmax_attention, softmax_attention_vjp
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Empty, Positive, Whole, Window
 
 _KEYWORDS = {"mask": "(h|1,n|1,m|1)", "bias": "(h|1,n|1,m|1)", "scale": "()", "sink": "(h)"}
 
@@ -23,12 +24,12 @@ def grouped_query_attention(
     mask=None,
     bias=None,
     scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
+    causal: Causal = None,
+    window: Window | None = None,
+    offset: Whole | None = None,
+    softcap: Positive | None = None,
     sink=None,
-    empty="zero",
+    empty: Empty = "zero",
 ):
     r"""Softmax attention in which the heads of queries share fewer heads of keys and values.
 

@@ -10,6 +10,7 @@ from refimpl.attention.softmax import (
 )
 from refimpl.backend import argsort, namespace
 from refimpl.formula import formula
+from refimpl.formula.options import Count, Finite
 
 
 @formula(
@@ -17,7 +18,16 @@ from refimpl.formula import formula
     kinds={"buckets": "index"},
     source="Kitaev et al. 2020 (arXiv:2001.04451), eqs. 2-6",
 )
-def hashed_attention(x, v, buckets, /, *, causal=False, chunk=None, scale=None):
+def hashed_attention(
+    x,
+    v,
+    buckets,
+    /,
+    *,
+    causal: bool = False,
+    chunk: Count | None = None,
+    scale: Finite | None = None,
+):
     r"""Attention with shared queries and keys, of the positions that share a hash bucket.
 
     Formula
@@ -85,7 +95,9 @@ def hashed_attention_vjp(g, x, v, buckets, /, *, causal=False, chunk=None, scale
 
 
 @hashed_attention.form("rounds")
-def hashed_attention_by_rounds(x, v, buckets, /, *, causal=False, chunk=None, scale=None):
+def hashed_attention_by_rounds(
+    x, v, buckets, /, *, causal=False, chunk: Count | None = None, scale=None
+):
     """Attention within the buckets of each round, merged over the rounds."""
     xp = namespace(x)
     rounds = _rounds(x, buckets, causal, chunk)
@@ -124,8 +136,6 @@ def _rounds(x, buckets, causal, chunk):
     xp = namespace(x)
     if buckets.shape[-2] == 0:
         raise ValueError("buckets: expected at least one round")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: expected a positive number, got {chunk!r}")
     place = xp.arange(buckets.shape[-1])
     keep = buckets[..., :, None] == buckets[..., None, :]
     if chunk is not None:

@@ -6,6 +6,7 @@ from refimpl.attention.softmax import softmax_attention, softmax_attention_vjp
 from refimpl.backend import namespace
 from refimpl.core import broadcast_shape
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Whole
 
 
 @formula(
@@ -25,8 +26,8 @@ def latent_attention(
     *,
     mask=None,
     scale=None,
-    causal=None,
-    offset=None,
+    causal: Causal = None,
+    offset: Whole | None = None,
 ):
     r"""Multi-head latent attention: keys and values are projections of one cached vector.
 

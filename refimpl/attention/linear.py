@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from refimpl.attention.features import feature_map, feature_map_vjp
+from refimpl.attention.features import Features, feature_map, feature_map_vjp
 from refimpl.attention.masks import band, is_large
 from refimpl.backend import namespace
 from refimpl.core import weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Count, Number, Whole
 
 _SOURCE = "Katharopoulos et al. 2020 (arXiv:2006.16236), eqs. 4-12; kexue.fm/archives/7546"
 
@@ -26,13 +27,13 @@ def linear_attention(
     v,
     /,
     *,
-    features,
-    degree=2,
+    features: Features,
+    degree: Annotated[int, Number(1, 32, whole=True)] = 2,
     mask=None,
-    causal=None,
-    offset=None,
+    causal: Causal = None,
+    offset: Whole | None = None,
     eps=None,
-    empty="zero",
+    empty: Literal["zero", "nan"] = "zero",
 ):
     r"""Attention with the similarity of feature maps in place of the exponential.
 
@@ -162,8 +163,6 @@ def _denominator(total, eps):
 
 
 def _divided(numerator, den, empty):
-    if empty not in ("zero", "nan"):
-        raise ValueError(f"empty: expected 'zero' or 'nan', got {empty!r}")
     xp = namespace(numerator)
     filler = 0.0 if empty == "zero" else xp.nan
     is_empty = (den == 0)[..., None]
@@ -214,8 +213,6 @@ class _Scan:
     """Linear attention block by block; keys enter the state when no later query misses them."""
 
     def __init__(self, qf, kf, v, causal, offset, chunk):
-        if chunk < 1:
-            raise ValueError(f"chunk: expected a positive number, got {chunk}")
         self.qf, self.kf, self.v = qf, kf, v
         n, self.m = qf.shape[-2], kf.shape[-2]
         self.strip = band(n, self.m, causal, None, offset)
@@ -309,7 +306,7 @@ def chunked_linear_attention(
     offset=None,
     eps=None,
     empty="zero",
-    chunk=64,
+    chunk: Count = 64,
 ):
     """Queries in chunks: earlier keys through S and z, keys of the chunk itself one by one."""
     qf, kf, v = _features(q, k, v, mask, features, degree)
@@ -351,7 +348,16 @@ def chunked_linear_attention_vjp(
     source=_SOURCE,
 )
 def streamed_linear_attention(
-    q, k, v, /, *, features, degree=2, state=None, normaliser=None, empty="zero"
+    q,
+    k,
+    v,
+    /,
+    *,
+    features: Features,
+    degree: Annotated[int, Number(1, 32, whole=True)] = 2,
+    state=None,
+    normaliser=None,
+    empty: Literal["zero", "nan"] = "zero",
 ):
     r"""Causal linear attention that takes over the sums S and z from earlier keys and returns them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from refimpl.attention.linear import linear_attention, linear_attention_vjp
 from refimpl.attention.masks import band
@@ -10,6 +11,7 @@ from refimpl.attention.softmax import softmax_attention, softmax_attention_vjp
 from refimpl.backend import namespace
 from refimpl.core import softmax_terms, softmax_vjp, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Distance, Whole
 
 
 @formula(
@@ -93,7 +95,9 @@ _SYNTHESIZER = "Tay et al. 2020 (arXiv:2005.00743), sections 3.1 to 3.3"
     kinds={"mask": "boolean"},
     source=_SYNTHESIZER,
 )
-def synthesizer_attention(logits, v, /, *, mask=None, causal=None, offset=None):
+def synthesizer_attention(
+    logits, v, /, *, mask=None, causal: Causal = None, offset: Whole | None = None
+):
     r"""Attention whose logits do not come from queries and keys.
 
     Formula
@@ -215,7 +219,7 @@ def synthesizer_logits_vjp(g, x, weight_in, bias_in, weight_out, bias_out, /):
 
 
 @formula("(n,a),(n,b)->(n,m)", source=_SYNTHESIZER)
-def factorised_synthesizer_logits(first, second, /, *, order):
+def factorised_synthesizer_logits(first, second, /, *, order: Literal["tiled", "outer"]):
     r"""Factorised dense Synthesizer: a b logits for each position from a + b numbers.
 
     Formula
@@ -274,8 +278,6 @@ def factorised_synthesizer_logits_vjp(g, first, second, /, *, order):
 
 def _tiles(first, second, order):
     """A and B, each (..., n, a b)."""
-    if order not in ("tiled", "outer"):
-        raise ValueError(f"order: expected 'tiled' or 'outer', got {order!r}")
     xp, a, b = namespace(first), first.shape[-1], second.shape[-1]
     j = xp.arange(a * b)
     return first[..., j % a if order == "tiled" else j // b], second[..., j % b]
@@ -288,7 +290,17 @@ def _tiles(first, second, order):
     source="Qin et al. 2022 (arXiv:2202.08791), eqs. 8-12",
 )
 def cosformer_attention(
-    q, k, v, /, *, length, mask=None, causal=None, offset=None, eps=None, empty="zero"
+    q,
+    k,
+    v,
+    /,
+    *,
+    length: Distance,
+    mask=None,
+    causal: Causal = None,
+    offset: Whole | None = None,
+    eps=None,
+    empty: Literal["zero", "nan"] = "zero",
 ):
     r"""Linear attention with relu features and weights that fall with the distance like a cosine.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from refimpl.backend import namespace, scalar
 from refimpl.formula import formula
+from refimpl.formula.options import Count, Natural, Window
 
 PLAIN_LIMIT = 2**20
 """Number of query-key pairs (over the whole batch) up to which plain forms are taken."""
@@ -60,10 +61,6 @@ def band(
 
     ValueError where the field disagrees on what is meant: n and m differ and nothing aligns them.
     """
-    if causal not in (None, False, True, *_ALIGNMENTS):
-        raise ValueError(
-            f"causal: expected None, True, 'top_left' or 'bottom_right', got {causal!r}"
-        )
     if offset is not None and causal in _ALIGNMENTS:
         raise ValueError(
             f"causal={causal!r} already says the offset; give causal=True with offset={offset}"
@@ -85,7 +82,7 @@ def band(
 
 def _extent(size: int | None) -> int | None:
     """Negative means unbounded, as in flash-attention and ONNX."""
-    return None if size is None or size < 0 else int(size)
+    return None if size is None or size < 0 else size
 
 
 @formula(
@@ -116,13 +113,13 @@ def attention_mask(
     key_positions,
     /,
     *,
-    causal=False,
-    prefix=0,
-    window=None,
-    dilation=1,
-    chunk=None,
+    causal: bool = False,
+    prefix: Natural = 0,
+    window: Window | None = None,
+    dilation: Count = 1,
+    chunk: Count | None = None,
     blocks=None,
-    block_size=None,
+    block_size: Count | None = None,
     global_queries=None,
     global_keys=None,
     query_segments=None,
@@ -194,9 +191,6 @@ def attention_mask(
            [1, 1, 0],
            [0, 1, 1]])
     """
-    for name, size in (("dilation", dilation), ("chunk", chunk), ("block_size", block_size)):
-        if size is not None and size < 1:
-            raise ValueError(f"{name}: expected a positive number, got {size!r}")
     for first, second, names in (
         (blocks, block_size, "blocks, block_size"),
         (query_segments, key_segments, "query_segments, key_segments"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Literal
 
 from refimpl.attention.gated_unit import divisor_factors
 from refimpl.backend import namespace
 from refimpl.formula import formula
-
-_LINEAR_DIVISORS = ("seen", "length", "chunk")
+from refimpl.formula.options import Count
 
 
 @formula(
@@ -16,7 +16,17 @@ _LINEAR_DIVISORS = ("seen", "length", "chunk")
     source="Hua et al. 2022 (arXiv:2202.10447), section 3.2; kexue.fm/archives/8934",
 )
 def mixed_chunk_attention(
-    q, k, q_linear, k_linear, v, /, *, chunk, divisor, linear_divisor, causal=False
+    q,
+    k,
+    q_linear,
+    k_linear,
+    v,
+    /,
+    *,
+    chunk: Count,
+    divisor: Literal["length_and_width", "length_squared"],
+    linear_divisor: Literal["seen", "length", "chunk"],
+    causal: bool = False,
 ):
     r"""Squared-relu attention within each chunk, plus linear attention over chunks, as in FLASH.
 
@@ -104,7 +114,7 @@ def mixed_chunk_attention_vjp(
 def _dense(q, k, chunk, divisor, linear_divisor, causal):
     """Factors of the squares and of the linear products of all pairs, max(S, 0), and S over q.k."""
     xp, n = namespace(q), q.shape[-2]
-    scale, factor = _within(chunk, divisor, q.shape[-1])
+    scale, factor = divisor_factors(divisor, chunk, q.shape[-1])
     i, j = xp.arange(n)[:, None], xp.arange(n)[None, :]
     near = i // chunk == j // chunk
     before = i // chunk * chunk
@@ -115,18 +125,8 @@ def _dense(q, k, chunk, divisor, linear_divisor, causal):
     return factor * near.astype(q.dtype), (far / divisors).astype(q.dtype), rectified, scale
 
 
-def _within(chunk, divisor, width):
-    """The scale of products within a chunk, and the factor of their squares."""
-    if chunk < 1:
-        raise ValueError(f"chunk: expected a positive number, got {chunk}")
-    return divisor_factors(divisor, chunk, width)
-
-
 def _between(before, n, chunk, linear_divisor, causal):
     """D, where ``before`` positions are in earlier chunks; 1 where the sum is empty."""
-    if linear_divisor not in _LINEAR_DIVISORS:
-        message = f"expected one of {list(_LINEAR_DIVISORS)}, got {linear_divisor!r}"
-        raise ValueError(f"linear_divisor: {message}")
     if not causal or linear_divisor == "length":
         return max(n, 1)
     return chunk if linear_divisor == "chunk" else before + (before == 0)
@@ -141,11 +141,11 @@ def _is_long(bound) -> bool:
 
 @mixed_chunk_attention.form("chunked", beyond=_is_long)
 def chunked_mixed_attention(
-    q, k, q_linear, k_linear, v, /, *, chunk, divisor, linear_divisor, causal=False
+    q, k, q_linear, k_linear, v, /, *, chunk: Count, divisor, linear_divisor, causal=False
 ):
     """Squares of one chunk at a time; sums of k^T v of chunks in place of the other products."""
     n = q.shape[-2]
-    scale, factor = _within(chunk, divisor, q.shape[-1])
+    scale, factor = divisor_factors(divisor, chunk, q.shape[-1])
     blocks = _blocks(n, chunk)
     sums = _of_others([_t(k_linear[b]) @ v[b] for b in blocks], causal)
     outputs = []
@@ -163,7 +163,7 @@ def chunked_mixed_attention_vjp(
 ):
     """Sums of k^T v of the chunks before, and of q^T g/D of those after."""
     xp, n = namespace(q), q.shape[-2]
-    scale, factor = _within(chunk, divisor, q.shape[-1])
+    scale, factor = divisor_factors(divisor, chunk, q.shape[-1])
     blocks = _blocks(n, chunk)
     divisors = [_between(b[1].start, n, chunk, linear_divisor, causal) for b in blocks]
     seen = _of_others([_t(k_linear[b]) @ v[b] for b in blocks], causal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from refimpl.attention.pseudoinverse import (
     iterated_inverse,
@@ -14,13 +14,22 @@ from refimpl.attention.softmax import logits, scale_of
 from refimpl.backend import namespace
 from refimpl.core import softmax, softmax_vjp
 from refimpl.formula import formula
+from refimpl.formula.options import Count, NonNegative, Number
 
-SEGMENTS = ("uneven", "array_split", "overlapping", "zero_padded", "front_padded")
+Segments = Literal["uneven", "array_split", "overlapping", "zero_padded", "front_padded"]
+"""How positions are divided among landmarks."""
 _SOURCE = "Xiong et al. 2021 (arXiv:2102.03902), eqs. 6-13; kexue.fm/archives/8180"
 
 
 @formula("(n,d)->(l,d)", keywords={"mask": "(n)"}, kinds={"mask": "boolean"}, source=_SOURCE)
-def segment_means(x, /, *, landmarks, segments="uneven", mask=None):
+def segment_means(
+    x,
+    /,
+    *,
+    landmarks: Count,
+    segments: Segments = "uneven",
+    mask=None,
+):
     r"""Landmarks: the means of segments of a sequence.
 
     Formula
@@ -91,12 +100,8 @@ def _kept(x, mask):
 def _segment_weights(x, landmarks, segments, mask):
     """Weights (..., l, n), and which landmarks have any position (..., l)."""
     n = x.shape[-2]
-    if landmarks < 1 or landmarks != int(landmarks):
-        raise ValueError(f"landmarks: expected a positive integer, got {landmarks!r}")
     if landmarks > n:
         raise ValueError(f"landmarks: expected at most as many as positions, {n}, got {landmarks}")
-    if segments not in SEGMENTS:
-        raise ValueError(f"segments: expected one of {list(SEGMENTS)}, got {segments!r}")
     xp = namespace(x)
     starts, stops, sizes = _segments(n, landmarks, segments)
     position = xp.arange(n)
@@ -141,11 +146,11 @@ def nystrom_attention(
     v,
     /,
     *,
-    landmarks,
-    segments="uneven",
-    inverse="iterated",
-    steps=6,
-    rcond=None,
+    landmarks: Count,
+    segments: Segments = "uneven",
+    inverse: Literal["iterated", "exact", "none"] = "iterated",
+    steps: Annotated[int, Number(0, 10_000, whole=True)] = 6,
+    rcond: NonNegative | None = None,
     mask=None,
     query_mask=None,
     scale=None,
@@ -302,9 +307,7 @@ def _inverse(middle, inverse, steps, rcond):
         return iterated_inverse.__wrapped__(middle, steps=steps)
     if inverse == "exact":
         return pseudo_inverse.__wrapped__(middle, rcond=rcond)
-    if inverse == "none":
-        return namespace(middle).eye(middle.shape[-1], dtype=middle.dtype)
-    raise ValueError(f"inverse: expected 'iterated', 'exact' or 'none', got {inverse!r}")
+    return namespace(middle).eye(middle.shape[-1], dtype=middle.dtype)
 
 
 def _inverse_vjp(g, middle, inverse, steps, rcond):

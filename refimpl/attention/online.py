@@ -13,10 +13,13 @@ from refimpl.attention.softmax import (
 from refimpl.backend import namespace
 from refimpl.core import broadcast_shape, empty_weight, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Count
 
 
 @softmax_attention.form("online")
-def online_attention(q, k, v, /, *, empty="zero", query_block=128, key_block=512, **options):
+def online_attention(
+    q, k, v, /, *, empty="zero", query_block: Count = 128, key_block: Count = 512, **options
+):
     """Running maximum, sum and output over blocks of keys; nothing of size n x m exists."""
     tiles = _Tiles(q, k, query_block, key_block, **options)
     blocks = [_attend(tiles, rows, v, empty)[0] for rows in tiles.row_blocks]
@@ -24,7 +27,7 @@ def online_attention(q, k, v, /, *, empty="zero", query_block=128, key_block=512
 
 
 @attention_logsumexp.form("online", beyond=is_large)
-def online_logsumexp(q, k, /, *, query_block=128, key_block=512, **options):
+def online_logsumexp(q, k, /, *, query_block: Count = 128, key_block: Count = 512, **options):
     """As the online attention, without values."""
     tiles = _Tiles(q, k, query_block, key_block, **options)
     blocks = [_attend(tiles, rows, k[..., :0], "zero")[1] for rows in tiles.row_blocks]
@@ -99,10 +102,8 @@ class _Tiles:
         self.n, self.m = q.shape[-2], k.shape[-2]
         self.factor = scale_of(q, scale)
         self.band: Band = band(self.n, self.m, causal, window, offset)
-        self.key_block = positive("key_block", key_block)
-        self.row_blocks = blocks_of(range(self.n), positive("query_block", query_block)) or [
-            range(0)
-        ]
+        self.key_block = key_block
+        self.row_blocks = blocks_of(range(self.n), query_block) or [range(0)]
         leading = [x.shape[:-2] for x in (q, k, mask, bias) if x is not None]
         leading += [x.shape for x in (scale, sink) if x is not None]
         self.batch = broadcast_shape(leading)
@@ -172,12 +173,6 @@ def blocks_of(whole: range, size: int) -> list[range]:
     return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 
-def positive(name: str, size: int) -> int:
-    if size < 1:
-        raise ValueError(f"{name}: expected a positive number, got {size}")
-    return size
-
-
 @formula(
     "(p,n,v),(p,n)->(n,v),(n)",
     source="Dao 2023 (arXiv:2307.08691); Milakov and Gimelshein 2018 (arXiv:1805.02867)",
@@ -244,7 +239,7 @@ def merge_attention_vjp(g, outputs, logsumexps, /):
 def _merge_weights(xp, logsumexps):
     """exp(L_p - L) with a trailing axis, and L; weights 0 where every part is empty."""
     if logsumexps.shape[-2] == 0:
-        raise ValueError("merge_attention: there is no part to merge")
+        raise ValueError("outputs: there is no part to merge")
     peak = xp.max(logsumexps, axis=-2, keepdims=True)
     shift = xp.where(peak == -xp.inf, 0.0, peak)
     total = xp.exp(logsumexps - shift).sum(axis=-2, keepdims=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from refimpl.backend import finfo, namespace, svd
 from refimpl.formula import formula
-
-ITERATIONS = ("nystromformer", "hyperpower", "newton_schulz")
+from refimpl.formula.options import NonNegative, Number
 
 
 @formula("(n,m)->(m,n)", source="Penrose 1955; Golub & Pereyra 1973 (gradient)")
-def pseudo_inverse(matrix, /, *, rcond=None):
+def pseudo_inverse(matrix, /, *, rcond: NonNegative | None = None):
     r"""Moore-Penrose inverse, with singular values below a cut-off taken for 0.
 
     Formula
@@ -64,8 +65,6 @@ def _inverted_values(matrix, rcond):
     xp = namespace(matrix)
     if rcond is None:
         rcond = max(matrix.shape[-2:]) * float(finfo(matrix).eps)
-    if not rcond >= 0:
-        raise ValueError(f"rcond: expected a number that is not negative, got {rcond!r}")
     u, s, vh = svd(matrix)
     is_kept = s > rcond * s[..., :1]
     return u, s, vh, xp.where(is_kept, 1 / xp.where(is_kept, s, 1), 0.0).astype(s.dtype)
@@ -102,7 +101,14 @@ def pseudo_inverse_vjp(g, matrix, /, *, rcond=None):
     keywords={"divisor": "()"},
     source="Xiong et al. 2021 (arXiv:2102.03902), eq. 11; kexue.fm/archives/8180",
 )
-def iterated_inverse(matrix, /, *, steps=6, iteration="nystromformer", divisor=None):
+def iterated_inverse(
+    matrix,
+    /,
+    *,
+    steps: Annotated[int, Number(0, 10_000, whole=True)] = 6,
+    iteration: Literal["nystromformer", "hyperpower", "newton_schulz"] = "nystromformer",
+    divisor=None,
+):
     r"""What a few steps of a matrix iteration make of the pseudo-inverse: a spectral filter.
 
     Formula
@@ -165,10 +171,6 @@ def iterated_inverse(matrix, /, *, steps=6, iteration="nystromformer", divisor=N
 
 
 def _divisor(matrix, steps, iteration, divisor):
-    if steps < 0 or steps != int(steps):
-        raise ValueError(f"steps: expected a number of steps, got {steps!r}")
-    if iteration not in ITERATIONS:
-        raise ValueError(f"iteration: expected one of {list(ITERATIONS)}, got {iteration!r}")
     xp = namespace(matrix)
     if divisor is None:
         sizes = xp.abs(matrix)
@@ -264,7 +266,7 @@ def _first(sums, axis):
 
 
 @formula("(a,a),(a,c),(r,a)->(r,c)", source="Williams & Seeger 2001; kexue.fm/archives/8180")
-def nystrom_completion(corner, columns, rows, /, *, rcond=None):
+def nystrom_completion(corner, columns, rows, /, *, rcond: NonNegative | None = None):
     r"""The block of a matrix that follows from the others where their rank is that of the corner.
 
     Formula

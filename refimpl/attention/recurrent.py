@@ -6,6 +6,7 @@ from refimpl.attention.softmax import scale_of
 from refimpl.backend import namespace
 from refimpl.core import broadcast_shape
 from refimpl.formula import formula
+from refimpl.formula.options import Count
 
 
 @formula(
@@ -97,10 +98,10 @@ def _is_long(bound) -> bool:
 
 
 @gated_linear_attention.form("chunked", beyond=_is_long)
-def chunked_gated_linear_attention(q, k, v, log_decay, /, *, scale=None, state=None, chunk=32):
+def chunked_gated_linear_attention(
+    q, k, v, log_decay, /, *, scale=None, state=None, chunk: Count = 32
+):
     """Within a chunk by pairs of positions, between chunks by the state."""
-    if chunk < 1:
-        raise ValueError(f"chunk: expected a positive number, got {chunk}")
     xp = namespace(q)
     n = q.shape[-2]
     state, queries = _first_state(q, k, v, log_decay, scale, state), q * scale_of(q, scale)

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from refimpl.attention.masks import band, is_large
-from refimpl.attention.online import blocks_of, empty_rows_gradient, positive, tile
+from refimpl.attention.online import blocks_of, empty_rows_gradient, tile
 from refimpl.attention.softmax import capped, scale_of, softmax_attention
 from refimpl.backend import finfo, namespace
 from refimpl.core import broadcast_shape, empty_weight, highest, weighted_sum
+from refimpl.formula.options import Count
 
 
 @softmax_attention.form("rows", beyond=is_large)
-def rowwise_attention(q, k, v, /, *, empty="zero", query_block=128, **options):
+def rowwise_attention(q, k, v, /, *, empty="zero", query_block: Count = 128, **options):
     """Head by head, all weights of a block of queries at once; nothing of size n x m exists."""
     heads = _Heads(q, k, v, empty, query_block, **options)
     output = heads.zeros(v, q.shape[-2])
@@ -103,7 +104,7 @@ class _Heads:
         xp = self.xp = namespace(q)
         self.n, self.m, self.softcap, self.empty = q.shape[-2], k.shape[-2], softcap, empty
         empty_weight(empty, self.m)
-        self.size = positive("query_block", query_block)
+        self.size = query_block
         self.band = band(self.n, self.m, causal, window, offset)
         self.factor = scale_of(q, scale)
         q = q * self.factor

@@ -6,6 +6,7 @@ from refimpl.attention.masks import band
 from refimpl.backend import namespace
 from refimpl.core import require_nonnegative, softmax_terms, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Causal, Empty, Positive, Whole, Window
 
 _KEYWORDS = {"mask": "(n|1,m|1)", "bias": "(n|1,m|1)", "scale": "()", "sink": "()"}
 _KINDS = {"mask": "boolean"}
@@ -22,12 +23,12 @@ def softmax_attention(
     mask=None,
     bias=None,
     scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
+    causal: Causal = None,
+    window: Window | None = None,
+    offset: Whole | None = None,
+    softcap: Positive | None = None,
     sink=None,
-    empty="zero",
+    empty: Empty = "zero",
 ):
     r"""Softmax attention of queries over keys and values.
 
@@ -120,12 +121,12 @@ def attention_weights(
     mask=None,
     bias=None,
     scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
+    causal: Causal = None,
+    window: Window | None = None,
+    offset: Whole | None = None,
+    softcap: Positive | None = None,
     sink=None,
-    empty="zero",
+    empty: Empty = "zero",
 ):
     r"""The weights P of :func:`softmax_attention`, the same options included.
 
@@ -189,10 +190,10 @@ def attention_logsumexp(
     mask=None,
     bias=None,
     scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
+    causal: Causal = None,
+    window: Window | None = None,
+    offset: Whole | None = None,
+    softcap: Positive | None = None,
     sink=None,
 ):
     r"""The log-sum-exp of the logits of :func:`softmax_attention`: what merges partial results.
@@ -281,8 +282,6 @@ def capped(x, softcap):
     """c tanh(x / c)."""
     if softcap is None:
         return x
-    if not softcap > 0:
-        raise ValueError(f"softcap: expected a positive number, got {softcap!r}")
     return softcap * namespace(x).tanh(x / softcap)
 
 

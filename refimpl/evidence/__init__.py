@@ -129,9 +129,10 @@ class Evidence:
     """The record of one formula. See the module's docstring for what goes in.
 
     ``sizes`` are those of axes that cannot have any, ``empty`` the axes that may have size 0;
-    ``options`` are values to probe one at a time and ``combinations`` several together (a formula
-    may refuse some for some sizes); ``fixed`` are values for options without a default; ``ties``
-    are axes that some implementations need to be as long as others.
+    ``options`` are values to probe one at a time, beside all that the declared conventions name,
+    and ``combinations`` several together (a formula may refuse some for some sizes); ``fixed`` are
+    values for options without a default; ``ties`` are axes that some implementations need to be as
+    long as others.
     """
 
     def __init__(
@@ -149,9 +150,10 @@ class Evidence:
         self.formula = formula
         self.sizes = {axis: Sizes() for axis in formula.axes} | dict(sizes or {})
         self.empty = empty
-        single = ({name: value} for name, values in (options or {}).items() for value in values)
-        self.variants: tuple[dict[str, Any], ...] = (*single, *map(dict, combinations))
         self.fixed = dict(fixed or {})
+        probed = conventions(formula, self.fixed) | dict(options or {})
+        single = ({name: value} for name, values in probed.items() for value in values)
+        self.variants: tuple[dict[str, Any], ...] = (*single, *map(dict, combinations))
         self.ties = tuple(map(dict, ties))
         self.budget = budget or Budget()
         self.output_sizes: Callable | None = None
@@ -239,6 +241,18 @@ class Evidence:
 
     def value_mutants(self) -> dict[str, Mutant]:
         return {name: m for name, m in self.mutants.items() if not m.gradient}
+
+
+def conventions(formula: Formula, fixed: Mapping[str, Any]) -> dict[str, tuple]:
+    """Every other value of each convention that the formula declares."""
+    found = {}
+    for name, option in formula.declared.items():
+        if option.is_convention and name in formula.options:
+            usual = fixed.get(name, option.default)
+            # False and None both say that nothing is asked for.
+            others = [v for v in option.values if v is not usual and (v or usual)]
+            found[name] = tuple(others)
+    return found
 
 
 def wide(x) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.core import require_finite, symmetric_part
 from refimpl.formula import formula
 from refimpl.gaussian.transport import aligned_gap, bures_squared_square_root
@@ -12,7 +14,7 @@ from refimpl.gaussian.transport import aligned_gap, bures_squared_square_root
     source="Dowson & Landau 1982; Heusel et al. 2017 (FID)",
     differentiable=("x", "y"),
 )
-def frechet_distance(x, y, /, *, ddof):
+def frechet_distance(x, y, /, *, ddof: Literal[0, 1]):
     r"""Frechet distance (FID) of two sets of samples: W_2^2 of Gaussians with their moments.
 
     Formula
@@ -73,8 +75,6 @@ def frechet_distance(x, y, /, *, ddof):
 
 def _moments(x, y, ddof):
     """The difference of the means, the factors of the covariances, and these' difference."""
-    if ddof not in (0, 1):
-        raise ValueError(f"ddof: expected 0 or 1, got {ddof!r}")
     for name, samples in (("x", x), ("y", y)):
         if samples.shape[-2] < 2 or samples.shape[-1] == 0:
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from typing import Annotated
 
 from refimpl.core import (
     matvec,
@@ -14,6 +14,7 @@ from refimpl.core import (
     symmetric_part,
 )
 from refimpl.formula import formula
+from refimpl.formula.options import Number
 
 _SOURCE = "Mathai & Provost 1992, Quadratic Forms in Random Variables, theorem 3.2b.2"
 
@@ -223,7 +224,9 @@ def gaussian_quadratic_covariance_vjp(g, left, right, mean, cov, /):
 
 
 @formula("(d,d),(d),(d,d)->()", source=_SOURCE)
-def gaussian_quadratic_cumulant(matrix, mean, cov, /, *, order):
+def gaussian_quadratic_cumulant(
+    matrix, mean, cov, /, *, order: Annotated[int, Number(1, 150, whole=True)]
+):
     r"""Cumulant of a quadratic form in a Gaussian vector.
 
     Formula
@@ -282,8 +285,6 @@ def gaussian_quadratic_cumulant(matrix, mean, cov, /, *, order):
 
 def _constant(order):
     """2^{s-1} (s-1)!"""
-    if not isinstance(order, Integral) or order < 1:
-        raise ValueError(f"order: expected a whole number from 1, got {order!r}")
     return float(2 ** (order - 1) * math.factorial(order - 1))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import namespace, solve_triangular
 from refimpl.core import positive_definite_factor, symmetric_part, whiten
 from refimpl.formula import formula
@@ -179,7 +181,7 @@ def bhattacharyya_coefficient_vjp(g, mean_p, cov_p, mean_q, cov_q, /):
 
 
 @formula(_SIGNATURE, source="Hellinger 1909; Pardo 2006, ch. 1; kexue.fm/archives/8512")
-def hellinger_squared(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
+def hellinger_squared(mean_p, cov_p, mean_q, cov_q, /, *, normalisation: Literal["unit", "double"]):
     r"""Squared Hellinger distance of two Gaussians.
 
     Formula
@@ -248,7 +250,4 @@ def hellinger_squared_vjp(g, mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
 
 
 def _largest_hellinger_squared(normalisation: str) -> float:
-    largest = {"unit": 1.0, "double": 2.0}
-    if normalisation not in largest:
-        raise ValueError(f"normalisation: expected one of {list(largest)}, got {normalisation!r}")
-    return largest[normalisation]
+    return {"unit": 1.0, "double": 2.0}[normalisation]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Natural
 from refimpl.gaussian.parametrisation import gram
 
 
@@ -14,7 +14,7 @@ from refimpl.gaussian.parametrisation import gram
     "(n,d)->(d),(d,d)",
     source="Chan, Golub & LeVeque 1983, Algorithms for computing the sample variance, eq. 1.7",
 )
-def sample_moments(x, /, *, ddof):
+def sample_moments(x, /, *, ddof: Natural):
     r"""Mean and covariance of a sample: observations in rows.
 
     Formula
@@ -72,8 +72,6 @@ def _mean_and_factor(x, ddof):
     n, d = x.shape[-2:]
     if d == 0:
         raise ValueError(f"x: expected at least one dimension, got shape {x.shape}")
-    if not isinstance(ddof, Integral) or ddof < 0:
-        raise ValueError(f"ddof: expected a whole number that is not negative, got {ddof!r}")
     if n <= ddof:
         raise ValueError(f"x: expected more than ddof = {ddof} observations, got {n}")
     mean = x.mean(axis=-2, keepdims=True)

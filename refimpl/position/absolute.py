@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import Annotated, Literal
 
 from refimpl.backend import namespace, result_type
 from refimpl.formula import formula
+from refimpl.formula.options import Number, Positive
 from refimpl.position.angles import turns_of
 
 _VASWANI = "Vaswani et al. 2017 (arXiv:1706.03762), section 3.5; kexue.fm/archives/8130, 8231"
-_CHOICES = {
-    "order": ("sin_first", "cos_first"),
-    "layout": ("interleaved", "half"),
-    "frequencies": ("paper", "t2t"),
-}
 
 
 @formula(
@@ -22,7 +18,16 @@ _CHOICES = {
     kinds={"positions": "exact"},
     differentiable=("positions",),
 )
-def sinusoidal_encoding(positions, /, *, dim, order, layout, frequencies, base=10000.0):
+def sinusoidal_encoding(
+    positions,
+    /,
+    *,
+    dim: Annotated[int, Number(2, 2**24, whole=True)],
+    order: Literal["sin_first", "cos_first"],
+    layout: Literal["interleaved", "half"],
+    frequencies: Literal["paper", "t2t"],
+    base: Positive = 10000.0,
+):
     r"""Sines and cosines of the position, of geometric frequencies.
 
     Formula
@@ -108,16 +113,9 @@ def sinusoidal_encoding_vjp(g, positions, /, *, dim, order, layout, frequencies,
 
 def _columns(positions, dim, base, order, layout, frequencies):
     """Frequencies (h), and the columns of what is first and second."""
-    for name, value in (("order", order), ("layout", layout), ("frequencies", frequencies)):
-        if value not in _CHOICES[name]:
-            raise ValueError(f"{name}: expected one of {list(_CHOICES[name])}, got {value!r}")
-    least = 2 if frequencies == "paper" else 4
-    if dim < least or dim != int(dim):
-        raise ValueError(f"dim: expected an integer from {least} on, got {dim!r}")
-    if not 0 < base < math.inf:
-        raise ValueError(f"base: expected a positive finite number, got {base!r}")
-    xp, dtype = namespace(positions), result_type(positions)
-    dim, pairs = int(dim), int(dim) // 2
+    if frequencies == "t2t" and dim < 4:
+        raise ValueError(f"dim: expected a whole number from 4 on for 't2t', got {dim}")
+    xp, dtype, pairs = namespace(positions), result_type(positions), dim // 2
     h = pairs if frequencies == "t2t" else dim - pairs
     # A quotient is rounded once, and the power makes ln b times as much of that.
     numerator, denominator = (1, pairs - 1) if frequencies == "t2t" else (2, dim)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Choice, Items, Number, Pairing, Positive
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies, single
 
-_SPLITS = ("features", "pairs")
-_ARRANGEMENTS = ("contiguous", "interleaved")
+_SIZE = Number(0, 2**24, whole=True)
+Arrangement = Annotated[str, Choice(("contiguous", "interleaved"), ("Qwen2-VL", "Qwen3-VL"))]
+Sections = Annotated[
+    tuple[int, int, int], Items((_SIZE,), 3, "three numbers of pairs, of time, height and width")
+]
+Segments = Annotated[
+    Sequence[int | tuple[int, int, int]],
+    Items(
+        (_SIZE, Items((_SIZE,), 3, "(T, H, W)")),
+        None,
+        "a list of numbers of tokens and of (T, H, W)",
+        empty=True,
+    ),
+]
 
 
 @formula(
@@ -20,7 +34,13 @@ _ARRANGEMENTS = ("contiguous", "interleaved")
     differentiable=("x", "positions"),
 )
 def axial_rotary_embedding(
-    x: Any, positions: Any, /, *, pairing: str, split: str, base: float = 10000.0
+    x: Any,
+    positions: Any,
+    /,
+    *,
+    pairing: Pairing,
+    split: Literal["features", "pairs"],
+    base: Positive = 10000.0,
 ) -> Any:
     r"""Rotation by several coordinates, each of its own share of the features.
 
@@ -137,8 +157,6 @@ def _share_frequencies(x, positions, base, dtype):
 
 def _feature_order(x, positions, pairing, split):
     """Features in the order in which pair p of the head is the p-th angle, and the way back."""
-    if split not in _SPLITS:
-        raise ValueError(f"split: expected one of {list(_SPLITS)}, got {split!r}")
     a, d = positions.shape[-2], x.shape[-1]
     if pairing != "half" or split == "pairs":
         return slice(None), slice(None)
@@ -160,10 +178,10 @@ def multimodal_rotary_embedding(
     positions: Any,
     /,
     *,
-    pairing: str,
-    sections: tuple[int, int, int],
-    arrangement: str,
-    base: float = 10000.0,
+    pairing: Pairing,
+    sections: Sections,
+    arrangement: Arrangement,
+    base: Positive = 10000.0,
     frequencies: Any = None,
 ) -> Any:
     r"""M-RoPE: time, height and width each turn some of the pairs of one spectrum.
@@ -284,11 +302,6 @@ def _multimodal(x, positions, sections, arrangement, base, frequencies):
 
 def multimodal_axes(sections: tuple[int, int, int], arrangement: str) -> list[int]:
     """The axis of every pair: 0 for time, 1 for height, 2 for width."""
-    if arrangement not in _ARRANGEMENTS:
-        raise ValueError(
-            f"arrangement: expected 'contiguous' (Qwen2-VL) or 'interleaved' (Qwen3-VL), "
-            f"got {arrangement!r}"
-        )
     if len(sections) != 3 or min(sections) < 0:
         raise ValueError(f"sections: expected three numbers of pairs, got {sections}")
     if arrangement == "contiguous":
@@ -305,7 +318,7 @@ def multimodal_axes(sections: tuple[int, int, int], arrangement: str) -> list[in
     kinds={"start": "exact"},
     differentiable=("start",),
 )
-def multimodal_positions(start: Any, /, *, segments: tuple) -> Any:
+def multimodal_positions(start: Any, /, *, segments: Segments) -> Any:
     r"""Time, height and width of the tokens of a text with images and videos in it.
 
     Formula

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 from refimpl.backend import astype, namespace, result_type, scalar
 from refimpl.core import require_positive
 from refimpl.formula import formula
+from refimpl.formula.options import Choice, Count
 from refimpl.position.distances import signed_distances
 
 _ALIBI = "Press et al. 2022 (ALiBi, arXiv:2108.12409), section 3"
 _POSITIONS = {"query_positions": "exact", "key_positions": "exact"}
-_RULES = ("split", "geometric")
-_SIDES = ("symmetric", "causal", "key_index")
-_KERNELS = ("log", "power")
+SlopeRule = Annotated[
+    str,
+    Choice(("split", "geometric"), ("code of the paper, BLOOM, MPT", "text of the paper")),
+]
+"""How slopes are made where heads are no power of two."""
 
 
 # ------------------------------------------------------------------------------- slopes of ALiBi
@@ -25,7 +29,7 @@ _KERNELS = ("log", "power")
     kinds={"alibi_bias_max": "exact"},
     differentiable=("alibi_bias_max",),
 )
-def alibi_slopes(alibi_bias_max, /, *, heads, rule=None):
+def alibi_slopes(alibi_bias_max, /, *, heads: Count, rule: SlopeRule | None = None):
     r"""Slopes of ALiBi for any number of heads.
 
     Formula
@@ -91,16 +95,14 @@ def alibi_slopes_vjp(g, alibi_bias_max, /, *, heads, rule=None):
 def _alibi_exponents(alibi_bias_max, heads, rule):
     """B h/n for every head, or what the rule has in its place."""
     xp = namespace(alibi_bias_max)
-    if heads < 1 or heads != int(heads):
-        raise ValueError(f"alibi_slopes: heads: expected a positive integer, got {heads!r}")
     below = 1 << (int(heads).bit_length() - 1)
-    if rule not in _RULES and not (rule is None and below == heads):
+    if rule is None and below != heads:
         raise ValueError(
-            "alibi_slopes: rule: expected 'split' (code of the paper, BLOOM, MPT) or 'geometric' "
-            f"(text of the paper), which differ for {heads} heads, got {rule!r}"
+            "rule: expected 'split' (code of the paper, BLOOM, MPT) or 'geometric' (text of the "
+            f"paper), which differ for {heads} heads, got None"
         )
     if not scalar(((alibi_bias_max > 0) & xp.isfinite(alibi_bias_max)).all()):
-        raise ValueError("alibi_slopes: alibi_bias_max: expected positive finite numbers")
+        raise ValueError("alibi_bias_max: expected positive finite numbers")
     dtype = result_type(alibi_bias_max)
     maximum = astype(alibi_bias_max, dtype)[..., None]
     if rule == "geometric" or below == heads:
@@ -126,7 +128,9 @@ def over_pairs(per_head):
     source=_ALIBI,
     kinds=_POSITIONS,
 )
-def alibi_bias(slopes, query_positions, key_positions, /, *, sides):
+def alibi_bias(
+    slopes, query_positions, key_positions, /, *, sides: Literal["symmetric", "causal", "key_index"]
+):
     r"""The bias of ALiBi: distance to the key, times the slope of the head, subtracted.
 
     Formula
@@ -197,8 +201,6 @@ def alibi_bias_vjp(g, slopes, query_positions, key_positions, /, *, sides):
 
 def _alibi_factors(slopes, query_positions, key_positions, sides):
     """What the slope multiplies, and where it is not minus infinity; both (..., 1, n, m)."""
-    if sides not in _SIDES:
-        raise ValueError(f"alibi_bias: sides: expected one of {list(_SIDES)}, got {sides!r}")
     xp = namespace(slopes)
     distances = signed_distances(query_positions, key_positions, slopes)[..., None, :, :]
     if sides == "key_index":
@@ -217,7 +219,9 @@ def _alibi_factors(slopes, query_positions, key_positions, sides):
     source="Chi et al. 2022 (KERPLE, arXiv:2205.09921), eq. 5 and 6",
     kinds=_POSITIONS,
 )
-def kerple_bias(strengths, rates, query_positions, key_positions, /, *, kernel):
+def kerple_bias(
+    strengths, rates, query_positions, key_positions, /, *, kernel: Literal["log", "power"]
+):
     r"""The bias of KERPLE: minus a logarithm, or a power, of the distance.
 
     Formula
@@ -288,8 +292,6 @@ def kerple_bias_vjp(g, strengths, rates, query_positions, key_positions, /, *, k
 
 def _kerple_terms(strengths, rates, query_positions, key_positions, kernel):
     """r, s as (..., h, 1, 1) and |i - j| as (..., 1, n, m), in at least float64."""
-    if kernel not in _KERNELS:
-        raise ValueError(f"kerple_bias: kernel: expected 'log' or 'power', got {kernel!r}")
     require_positive("strengths", strengths)
     require_positive("rates", rates)
     if kernel == "power" and not scalar((rates <= 2).all()):

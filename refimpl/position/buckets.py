@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Annotated
 
 from refimpl.backend import astype, like, namespace, scalar, windows
-from refimpl.core import gather_rows, require_whole, scatter_rows
+from refimpl.core import gather_rows, scatter_rows
 from refimpl.formula import formula
+from refimpl.formula.options import Distance, Number
 from refimpl.position.distances import whole_distances
 
 _T5 = "Raffel et al. 2020 (T5, arXiv:1910.10683), section 2.1; kexue.fm/archives/8130"
@@ -28,7 +30,15 @@ _LARGE = 2**10
     reason=_NO_GRADIENT,
     returns="index",
 )
-def t5_buckets(query_positions, key_positions, /, *, bidirectional, buckets=32, max_distance=128):
+def t5_buckets(
+    query_positions,
+    key_positions,
+    /,
+    *,
+    bidirectional: bool,
+    buckets: Annotated[int, Number(2, 1024, whole=True)] = 32,
+    max_distance: Distance = 128,
+):
     r"""The bucket of T5 for each query and key: distance itself at first, then its logarithm.
 
     Formula
@@ -119,12 +129,8 @@ def t5_buckets_logarithm(
 
 def _t5_sizes(bidirectional, buckets, max_distance):
     """B, E and D."""
-    buckets = require_whole("buckets", buckets)
-    max_distance = require_whole("max_distance", max_distance)
-    least = 4 if bidirectional else 2
-    if buckets < least or bidirectional and buckets % 2:
-        kind = "an even number" if bidirectional else "a number"
-        raise ValueError(f"buckets: expected {kind} from {least} on, got {buckets!r}")
+    if bidirectional and (buckets < 4 or buckets % 2):
+        raise ValueError(f"buckets: expected an even number from 4 on, got {buckets!r}")
     per_side = buckets // 2 if bidirectional else buckets
     if max_distance <= per_side // 2:
         raise ValueError(
@@ -144,12 +150,13 @@ def _t5_starts(per_side, start, max_distance):
 
 def _root(power, exponent):
     """The largest integer whose power is at most this one, and whether it is this one."""
-    root = round(math.exp(math.log(power) / exponent))
-    while root**exponent > power:
-        root -= 1
-    while (root + 1) ** exponent <= power:
-        root += 1
-    return root, root**exponent == power
+    guess = round(math.exp(math.log(power) / exponent))
+    # The logarithm is right to some 14 digits: what is left is halved.
+    low, high = guess - guess // 10**12 - 1, guess + guess // 10**12 + 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle**exponent <= power else (low, middle)
+    return low, low**exponent == power
 
 
 # ------------------------------------------------------------------------------------ T5: the bias
@@ -160,7 +167,9 @@ def _root(power, exponent):
     source=_T5,
     kinds=_POSITIONS,
 )
-def t5_bias(table, query_positions, key_positions, /, *, bidirectional, max_distance=128):
+def t5_bias(
+    table, query_positions, key_positions, /, *, bidirectional: bool, max_distance: Distance = 128
+):
     r"""The bias of T5: for each head a learned number for the bucket of the distance.
 
     Formula
@@ -264,7 +273,14 @@ def _flat_buckets(table, query_positions, key_positions, bidirectional, max_dist
     reason=_NO_GRADIENT,
     returns="index",
 )
-def deberta_log_buckets(query_positions, key_positions, /, *, bucket_size=256, max_position=512):
+def deberta_log_buckets(
+    query_positions,
+    key_positions,
+    /,
+    *,
+    bucket_size: Annotated[int, Number(4, 4096, whole=True)] = 256,
+    max_position: Distance = 512,
+):
     r"""Distances of DeBERTa v2 and v3, of either sign, with far ones in logarithmic buckets.
 
     Formula
@@ -336,10 +352,6 @@ def deberta_log_buckets_logarithm(
 
 def _deberta_sizes(bucket_size, max_position):
     """c and M - 1."""
-    bucket_size = require_whole("bucket_size", bucket_size)
-    max_position = require_whole("max_position", max_position)
-    if bucket_size < 4:
-        raise ValueError(f"bucket_size: expected at least 4, got {bucket_size!r}")
     middle = bucket_size // 2
     if max_position - 1 <= middle:
         raise ValueError(f"max_position: expected more than {middle + 1}, got {max_position!r}")

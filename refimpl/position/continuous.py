@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from refimpl.backend import astype, namespace
 from refimpl.core import sigmoid
 from refimpl.formula import formula
+from refimpl.formula.options import Positive
 from refimpl.position.distances import signed_distances
 from refimpl.position.network import pair_network, pair_network_vjp
 
@@ -28,8 +30,8 @@ def continuous_position_bias(
     key_positions,
     /,
     *,
-    distance,
-    limit,
+    distance: Literal["linear", "log", "log8"],
+    limit: Positive | None,
 ):
     r"""A bias for any distance, also those never trained: a network of the signed distances.
 
@@ -118,10 +120,6 @@ def continuous_position_bias_vjp(
 
 def _signed(weights, query_positions, key_positions, distance, limit):
     """x, (..., n, m, a), in at least float64; the options are checked first."""
-    if distance not in _DISTANCES:
-        raise ValueError(f"distance: expected one of {list(_DISTANCES)}, got {distance!r}")
-    if limit is not None and not 0 < limit < math.inf:
-        raise ValueError(f"limit: expected None or a positive finite number, got {limit!r}")
     xp = namespace(weights)
     by_axis = signed_distances(query_positions, key_positions, weights)
     x, unit = xp.moveaxis(by_axis, -3, -1), _DISTANCES[distance]

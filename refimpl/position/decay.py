@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Positive
 from refimpl.position.angles import angles_of, from_angles, turn
 
 _EULER = 0.57721566490153286060651209008240243
@@ -171,7 +172,9 @@ def _partial_sums(distances, frequencies):
     kinds={"distances": "exact"},
     differentiable=("distances",),
 )
-def remote_decay_integral(distances: Any, /, *, family: str, parameter: float) -> Any:
+def remote_decay_integral(
+    distances: Any, /, *, family: Literal["exponential", "power"], parameter: Positive
+) -> Any:
     r"""The limit of many pairs: the mean turn of frequencies that fall from 1 continuously.
 
     Formula
@@ -256,8 +259,6 @@ def _magnitudes(distances):
 
 
 def _checked_parameter(family, parameter):
-    if family not in ("exponential", "power"):
-        raise ValueError(f"family: expected 'exponential' or 'power', got {family!r}")
     least = 1 if family == "exponential" else 0
     if not least < parameter < math.inf:
         raise ValueError(f"parameter: expected a number above {least}, got {parameter}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_nonnegative, require_positive, x_minus_log1p
 from refimpl.formula import formula
+from refimpl.formula.options import NonNegative
 from refimpl.position.distances import signed_distances
 from refimpl.position.network import pair_network, pair_network_vjp
 
@@ -28,7 +27,7 @@ def fire_bias(
     *,
     log_rate,
     threshold,
-    epsilon=0.0,
+    epsilon: NonNegative = 0.0,
 ):
     r"""The bias of FIRE: a small network of the distance as a part of the query's position.
 
@@ -127,8 +126,6 @@ def _fire_inputs(weights, query_positions, key_positions, log_rate, threshold, e
     require_positive("threshold", start)
     require_nonnegative("query_positions", query_positions)
     require_nonnegative("key_positions", key_positions)
-    if not 0 <= epsilon < math.inf:
-        raise ValueError(f"epsilon: expected a finite number >= 0, got {epsilon!r}")
     distances = xp.abs(signed_distances(query_positions, key_positions, weights))
     ends = xp.maximum(start, astype(query_positions, dtype)[..., :, None])
     norm = xp.log1p(c * ends) + epsilon

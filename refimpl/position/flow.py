@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from typing import Literal
 
 from refimpl.backend import astype, namespace
 from refimpl.core import broadcast_shape, matvec, outer
 from refimpl.formula import formula
+from refimpl.formula.options import Loops, Positive
 
-_ACTIVATIONS = ("identity", "relu", "tanh")
 # A denominator with the numerators of each stage, and one with those of the step.
 _METHODS = {
     "classical": (2, ((), (1,), (0, 1), (0, 0, 2)), 6, (1, 2, 2, 1)),
@@ -30,11 +30,11 @@ def flow_encoding(
     output_biases,
     /,
     *,
-    length,
-    interval,
-    steps,
-    activation,
-    method,
+    length: Loops,
+    interval: Positive,
+    steps: Loops,
+    activation: Literal["identity", "relu", "tanh"],
+    method: Literal["classical", "three_eighths"],
 ):
     r"""Encodings of positions by an ordinary differential equation, in Runge-Kutta steps.
 
@@ -109,7 +109,7 @@ def flow_encoding(
     """
     field = hidden_weights, hidden_times, hidden_biases, output_weights, output_times, output_biases
     states = _states(start, field, length, interval, steps, activation, method)
-    return namespace(start).stack(states[:: int(steps)], axis=-2)
+    return namespace(start).stack(states[::steps], axis=-2)
 
 
 @flow_encoding.defvjp
@@ -146,22 +146,13 @@ def flow_encoding_vjp(
             dstate = dstate + dplace
             for earlier, weight in enumerate(rows[j]):
                 dslopes[earlier] = dslopes[earlier] + step * weight * dplace / unit
-        if i % int(steps) == 0:
-            dstate = dstate + g[..., i // int(steps), :]
+        if i % steps == 0:
+            dstate = dstate + g[..., i // steps, :]
     return dstate, *dfield
 
 
 def _states(start, field, length, interval, steps, activation, method):
     """The start and what every step leads to, each (..., d) with all leading axes."""
-    for name, value in (("length", length), ("steps", steps)):
-        if value < 1 or value != int(value):
-            raise ValueError(f"{name}: expected a positive integer, got {value!r}")
-    if not 0 < interval < math.inf:
-        raise ValueError(f"interval: expected a positive finite number, got {interval!r}")
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {list(_ACTIVATIONS)}, got {activation!r}")
-    if method not in _METHODS:
-        raise ValueError(f"method: expected one of {list(_METHODS)}, got {method!r}")
     _, _, unit, shares = _METHODS[method]
     step = _step(interval, steps)
     leading = (x.shape[: x.ndim - axes] for x, axes in zip(field, (2, 1, 1, 2, 1, 1), strict=True))
@@ -175,7 +166,7 @@ def _states(start, field, length, interval, steps, activation, method):
 
 def _step(interval, steps):
     """delta, as a Python number: scalars of NumPy would change the type of half precision."""
-    return float(interval) / int(steps)
+    return float(interval) / steps
 
 
 def _stages(state, i, field, step, activation, method):

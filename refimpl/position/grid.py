@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import namespace
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Even, Positive
 from refimpl.position.absolute import sinusoidal_encoding, sinusoidal_encoding_vjp
 
 
@@ -16,7 +19,16 @@ from refimpl.position.absolute import sinusoidal_encoding, sinusoidal_encoding_v
     differentiable=("rows", "columns"),
 )
 def grid_sinusoidal_encoding(
-    rows, columns, /, *, dim, first, order, layout, frequencies, base=10000.0
+    rows,
+    columns,
+    /,
+    *,
+    dim: Even,
+    first: Literal["rows", "columns"],
+    order: Literal["sin_first", "cos_first"],
+    layout: Literal["interleaved", "half"],
+    frequencies: Literal["paper", "t2t"],
+    base: Positive = 10000.0,
 ):
     r"""Sinusoids of the row in one half of the features, and of the column in the other.
 
@@ -103,9 +115,7 @@ def grid_sinusoidal_encoding_vjp(
 def _half_width(rows, columns, dim, first, frequencies):
     require_finite("rows", rows)
     require_finite("columns", columns)
-    if first not in ("rows", "columns"):
-        raise ValueError(f"first: expected 'rows' or 'columns', got {first!r}")
     least = 8 if frequencies == "t2t" else 4
-    if dim < least or dim % 2:
-        raise ValueError(f"dim: expected an even integer from {least} on, got {dim!r}")
-    return int(dim) // 2
+    if dim < least:
+        raise ValueError(f"dim: expected an even number from {least} on, got {dim}")
+    return dim // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from refimpl.backend import astype, namespace
 from refimpl.formula import formula
@@ -16,7 +16,13 @@ from refimpl.position.angles import angles_of, from_angles
     differentiable=("rows", "columns", "hessian", "frequencies"),
 )
 def position_interaction(
-    rows: Any, columns: Any, hessian: Any, frequencies: Any, /, *, order: str
+    rows: Any,
+    columns: Any,
+    hessian: Any,
+    frequencies: Any,
+    /,
+    *,
+    order: Literal["sin_first", "cos_first"],
 ) -> Any:
     r"""The second-order term in which two positions meet, for sinusoids and any Hessian.
 
@@ -113,8 +119,6 @@ def position_interaction_four_terms(rows, columns, hessian, frequencies, /, *, o
 
 def _sinusoids(positions, frequencies, hessian, order):
     """p of each position, (..., n, 2h), float64."""
-    if order not in ("cos_first", "sin_first"):
-        raise ValueError(f"order: expected 'cos_first' or 'sin_first', got {order!r}")
     h = frequencies.shape[-1]
     if hessian.shape[-1] != 2 * h:
         raise ValueError(

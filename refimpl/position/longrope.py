@@ -7,7 +7,8 @@ from typing import Any
 
 from refimpl.backend import astype, namespace, scalar
 from refimpl.formula import formula
-from refimpl.position.scaling import check_length, with_factor
+from refimpl.formula.options import AboveOne, Finite
+from refimpl.position.scaling import with_factor
 
 
 @formula(
@@ -27,9 +28,9 @@ def longrope_frequencies(
     long_factors: Any,
     factor: Any,
     length: Any,
-    trained_length: float,
-    short_attention_factor: float | None = None,
-    long_attention_factor: float | None = None,
+    trained_length: AboveOne,
+    short_attention_factor: Finite | None = None,
+    long_attention_factor: Finite | None = None,
 ) -> Any:
     r"""LongRoPE: each pair divided by a factor of its own, from one of two searched lists.
 
@@ -133,9 +134,6 @@ def _longrope(
     frequencies, short_factors, long_factors, factor, length, trained_length, short_a, long_a
 ):
     """theta, the list in use, whether it is the long one, the attention factor, its slope in s."""
-    check_length("trained_length", trained_length)
-    if trained_length <= 1:
-        raise ValueError(f"trained_length: expected a number above 1, got {trained_length}")
     for name, divisors in (("short_factors", short_factors), ("long_factors", long_factors)):
         if not scalar((divisors > 0).all()):
             raise ValueError(f"{name}: expected positive numbers")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
 
-_PARAMETRISATIONS = ("factor", "deviation")
-
 
 @formula("(n,d),(n,d)->(n,d)", source="kexue.fm/archives/8130, section on multiplication")
-def multiplicative_encoding(x, encoding, /, *, parametrisation):
+def multiplicative_encoding(x, encoding, /, *, parametrisation: Literal["factor", "deviation"]):
     r"""Embeddings of tokens multiplied by those of their positions, entry by entry.
 
     Formula
@@ -64,10 +64,6 @@ def multiplicative_encoding_vjp(g, x, encoding, /, *, parametrisation):
 
 
 def _factors(encoding, parametrisation):
-    if parametrisation not in _PARAMETRISATIONS:
-        raise ValueError(
-            f"parametrisation: expected one of {list(_PARAMETRISATIONS)}, got {parametrisation!r}"
-        )
     return encoding if parametrisation == "factor" else 1 + encoding
 
 
@@ -154,7 +150,7 @@ def _turns(amplitudes, frequencies, phases, positions):
     "(n,d),(n,d),(m,d),(m,d)->(n,m),(n,m)",
     source="Wang et al. 2020 (Complex Order, arXiv:1912.12333), section 3.3",
 )
-def complex_products(q_real, q_imaginary, k_real, k_imaginary, /, *, conjugate):
+def complex_products(q_real, q_imaginary, k_real, k_imaginary, /, *, conjugate: bool):
     r"""Products of complex queries with complex keys, as real and imaginary parts.
 
     Formula

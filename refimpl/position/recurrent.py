@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import namespace
 from refimpl.core import broadcast_shape, matvec
 from refimpl.formula import formula
-
-_ACTIVATIONS = ("identity", "tanh")
+from refimpl.formula.options import Loops
 
 
 @formula(
     "(d,d),(d),(d)->(n,d)",
     source="Liu et al. 2020 (FLOATER, arXiv:2003.09229), section 3; kexue.fm/archives/8130",
 )
-def recurrent_encoding(matrix, offset, start, /, *, length, activation="identity"):
+def recurrent_encoding(
+    matrix, offset, start, /, *, length: Loops, activation: Literal["identity", "tanh"] = "identity"
+):
     r"""Encodings of positions by a recurrence, which has no last position.
 
     Formula
@@ -84,14 +87,10 @@ def recurrent_encoding_vjp(g, matrix, offset, start, /, *, length, activation="i
 
 def _steps(matrix, offset, start, length, activation):
     """p_0, ..., p_{n-1}, each (..., d) with all leading axes."""
-    if length < 1 or length != int(length):
-        raise ValueError(f"length: expected a positive integer, got {length!r}")
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {list(_ACTIVATIONS)}, got {activation!r}")
     xp = namespace(matrix)
     batch = broadcast_shape([start.shape[:-1], offset.shape[:-1], matrix.shape[:-2]])
     states = [xp.broadcast_to(start, (*batch, start.shape[-1]))]
-    for _ in range(int(length) - 1):
+    for _ in range(length - 1):
         inner = matvec(matrix, states[-1]) + offset
         states.append(inner if activation == "identity" else xp.tanh(inner))
     return states

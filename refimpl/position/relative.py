@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from refimpl.backend import namespace
 from refimpl.core import gather_rows, scatter_rows, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Choice, Distance
 from refimpl.position.buckets import deberta_log_buckets
 from refimpl.position.distances import whole_distances
 
 _SHAW = "Shaw et al. 2018 (arXiv:1803.02155), eq. 3 and 4; kexue.fm/archives/8130"
 _POSITIONS = {"query_positions": "index", "key_positions": "index"}
-_ORDERS = ("k_minus_q", "q_minus_k")
-_INDICES = ("paper", "code")
+P2cIndex = Annotated[
+    str,
+    Choice(("paper", "code"), ("delta(j, i)", "delta(i, j), as in all released models")),
+]
 
 
 # ------------------------------------------------------------------------- columns of a matrix
@@ -29,8 +34,6 @@ def picked_vjp(g, index, count: int):
 
 def row_of_distance(table, query_positions, key_positions, order):
     """The row of the table for each pair: distance 0 is in the middle, ends are for all beyond."""
-    if order not in _ORDERS:
-        raise ValueError(f"order: expected one of {list(_ORDERS)}, got {order!r}")
     rows = table.shape[-2]
     if rows % 2 == 0:
         raise ValueError(f"table: expected an odd number of rows, 2 k + 1, got {rows}")
@@ -48,7 +51,17 @@ def row_of_distance(table, query_positions, key_positions, order):
     keywords={"scale": "()"},
     kinds=_POSITIONS,
 )
-def relative_attention_logits(q, k, table, query_positions, key_positions, /, *, order, scale=None):
+def relative_attention_logits(
+    q,
+    k,
+    table,
+    query_positions,
+    key_positions,
+    /,
+    *,
+    order: Literal["k_minus_q", "q_minus_k"],
+    scale=None,
+):
     r"""Attention logits with a vector for the distance added to each key (Shaw, NEZHA).
 
     Formula
@@ -134,7 +147,16 @@ def logit_scale(scale, q, terms: int = 1):
     source=_SHAW,
     kinds=_POSITIONS,
 )
-def relative_attention_values(weights, values, table, query_positions, key_positions, /, *, order):
+def relative_attention_values(
+    weights,
+    values,
+    table,
+    query_positions,
+    key_positions,
+    /,
+    *,
+    order: Literal["k_minus_q", "q_minus_k"],
+):
     r"""The mean of values, each with a vector for its distance from the query (Shaw).
 
     Formula
@@ -214,9 +236,9 @@ def disentangled_logits(
     key_positions,
     /,
     *,
-    p2c_index,
-    log_buckets=False,
-    max_position=512,
+    p2c_index: P2cIndex,
+    log_buckets: bool = False,
+    max_position: Distance = 512,
     scale=None,
 ):
     r"""Attention logits of DeBERTa: content with content, with position, and position with content.
@@ -322,11 +344,6 @@ def _disentangled(
     q, k, queries, keys, query_positions, key_positions, p2c_index, log_buckets, max_position
 ):
     """The three terms, and the rows of the tables for each pair in the second and the third."""
-    if p2c_index not in _INDICES:
-        raise ValueError(
-            "p2c_index: expected 'paper' (delta(j, i)) or 'code' (delta(i, j), as in all released "
-            f"models), got {p2c_index!r}"
-        )
     rows = keys.shape[-2]
     if rows % 2 or rows == 0:
         raise ValueError(f"position_keys: expected an even number of rows, 2 b, got {rows}")

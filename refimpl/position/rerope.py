@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import FromOne, NonNegative, Pairing, Positive
 from refimpl.position.distances import signed_distances
 from refimpl.position.rotary import (
     joined,
@@ -31,10 +31,10 @@ def rerope_logits(
     columns: Any,
     /,
     *,
-    pairing: str,
-    window: float,
-    leak: float | None = None,
-    base: float = 10000.0,
+    pairing: Pairing,
+    window: NonNegative,
+    leak: FromOne | None = None,
+    base: Positive = 10000.0,
 ) -> Any:
     r"""ReRoPE: rotary logits whose distances stop growing beyond a window, or grow slower.
 
@@ -175,10 +175,6 @@ def _within(rows, columns, window):
 
 def _bounded(rows, columns, window, leak):
     """rho(i - j), (..., n, m)."""
-    if not 0 <= window < math.inf:
-        raise ValueError(f"window: expected a number from 0 on, got {window}")
-    if leak is not None and not 1 <= leak < math.inf:
-        raise ValueError(f"leak: expected a number from 1 on, got {leak}")
     require_finite("rows", rows)
     require_finite("columns", columns)
     dtype = result_type(rows, columns)

@@ -8,10 +8,10 @@ from typing import Any
 from refimpl.backend import astype, namespace, result_type, scalar
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Even, Finite, Pairing, Positive
 from refimpl.position.angles import angles_of, from_angles, turn, turns_of
 
 _SOURCE = "Su et al. 2021 (RoFormer), eq. 15 and 34; kexue.fm/archives/8265"
-_PAIRINGS = ("interleaved", "half")
 # Entries of x beyond which short tables and complex products are worth their calls.
 _LARGE = 2**14
 
@@ -20,7 +20,7 @@ _LARGE = 2**14
 
 
 @formula("()->(h)", source=_SOURCE, kinds={"base": "exact"}, differentiable=("base",))
-def rotary_frequencies(base: Any, /, *, dim: int) -> Any:
+def rotary_frequencies(base: Any, /, *, dim: Even) -> Any:
     r"""Angle per position of each pair of features.
 
     Formula
@@ -67,7 +67,7 @@ def rotary_frequencies(base: Any, /, *, dim: int) -> Any:
     """
     xp = namespace(base)
     if not scalar(((base > 0) & xp.isfinite(base)).all()):
-        raise ValueError("rotary_frequencies: base: expected positive finite numbers")
+        raise ValueError("base: expected positive finite numbers")
     base = astype(base, result_type(base))
     return base[..., None] ** -_exponents(xp, dim, base.dtype)
 
@@ -83,8 +83,6 @@ def rotary_frequencies_vjp(g, base, /, *, dim):
 
 def _exponents(xp, dim, dtype):
     """2i/dim for every pair i."""
-    if dim < 2 or dim % 2:
-        raise ValueError(f"rotary_frequencies: dim: expected an even number from 2 on, got {dim}")
     return xp.arange(0, dim, 2, dtype=dtype) / dim
 
 
@@ -103,11 +101,11 @@ def rotary_embedding(
     positions: Any,
     /,
     *,
-    pairing: str,
-    base: float = 10000.0,
+    pairing: Pairing,
+    base: Positive = 10000.0,
     frequencies: Any = None,
-    rotary_dim: int | None = None,
-    attention_factor: float = 1.0,
+    rotary_dim: Even | None = None,
+    attention_factor: Finite = 1.0,
     inverse: bool = False,
 ) -> Any:
     r"""Queries or keys rotated by position: their inner products see only differences of positions.
@@ -304,24 +302,20 @@ def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
     """The frequencies (..., h), given or made, once it is clear how many features rotate."""
     d = x.shape[-1]
     if frequencies is not None and frequencies.ndim == 0:
-        raise ValueError("rotary_embedding: frequencies: expected an axis of them, got a number")
+        raise ValueError("frequencies: expected an axis of them, got a number")
     h = None if frequencies is None else frequencies.shape[-1]
     if rotary_dim is not None and h is not None and rotary_dim != 2 * h:
         raise ValueError(
-            f"rotary_embedding: rotary_dim: expected {2 * h}, as there are {h} frequencies, "
-            f"got {rotary_dim}"
+            f"rotary_dim: expected {2 * h}, as there are {h} frequencies, got {rotary_dim}"
         )
     r = 2 * h if h is not None else d if rotary_dim is None else rotary_dim
     if r % 2 or not 2 <= r <= d:
         default = "d by default" if h is None else "twice the number of frequencies"
         raise ValueError(
-            f"rotary_embedding: rotary_dim ({default}): expected an even number from 2 to d = {d}, "
-            f"got {r}"
+            f"rotary_dim ({default}): expected an even number from 2 to d = {d}, got {r}"
         )
     if frequencies is not None:
         return astype(frequencies, dtype)
-    if not 0 < base < math.inf:
-        raise ValueError(f"rotary_embedding: base: expected a positive finite number, got {base}")
     xp = namespace(x)
     exponents = _exponents(xp, r, dtype)
     if by_logarithm:
@@ -334,12 +328,6 @@ def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
 
 def pairs_of(x, h, pairing):
     """First and second members of h pairs, (..., h) each, and the features without a pair."""
-    if pairing not in _PAIRINGS:
-        raise ValueError(
-            "rotary_embedding: pairing: expected 'interleaved' (features 2i and 2i+1: GPT-J, Llama "
-            "weights from Meta, rotary-embedding-torch, torchtune) or 'half' (features i and "
-            f"i + r/2: Hugging Face Llama, GPT-NeoX), got {pairing!r}"
-        )
     if pairing == "interleaved":
         return x[..., 0 : 2 * h : 2], x[..., 1 : 2 * h : 2], x[..., 2 * h :]
     return x[..., :h], x[..., h : 2 * h], x[..., 2 * h :]

@@ -7,6 +7,7 @@ from typing import Any
 from refimpl.backend import astype, namespace
 from refimpl.core import weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Pairing, Positive
 from refimpl.position.rotary import rotary_embedding, vjp_of_each
 
 
@@ -24,9 +25,9 @@ def rotary_linear_attention(
     columns: Any,
     /,
     *,
-    pairing: str,
+    pairing: Pairing,
     causal: bool = False,
-    base: float = 10000.0,
+    base: Positive = 10000.0,
 ) -> Any:
     r"""Linear attention whose numerator sees relative positions and whose denominator does not.
 

@@ -7,6 +7,7 @@ from typing import Any
 from refimpl.backend import astype, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Pairing
 from refimpl.position.axial import turned, turned_vjp
 from refimpl.position.rotary import single
 
@@ -18,7 +19,7 @@ from refimpl.position.rotary import single
     differentiable=("x", "positions", "frequencies"),
 )
 def mixed_rotary_embedding(
-    x: Any, positions: Any, frequencies: Any, /, *, pairing: str, inverse: bool = False
+    x: Any, positions: Any, frequencies: Any, /, *, pairing: Pairing, inverse: bool = False
 ) -> Any:
     r"""Rotation of every pair by a frequency of its own on each axis.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from refimpl.core import weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Pairing, Positive
 from refimpl.position.rotary import rotary_embedding, vjp_of_each
 
 
@@ -22,8 +23,8 @@ def value_rotary_mixture(
     columns: Any,
     /,
     *,
-    pairing: str,
-    base: float = 10000.0,
+    pairing: Pairing,
+    base: Positive = 10000.0,
 ) -> Any:
     r"""VO-RoPE: values are rotated before attention mixes them, and outputs are rotated back.
 

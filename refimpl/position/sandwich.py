@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refimpl.backend import namespace
 from refimpl.formula import formula
+from refimpl.formula.options import Count
 from refimpl.position.bias import over_pairs
 from refimpl.position.decay import sinusoid_inner_product
 from refimpl.position.distances import signed_distances
@@ -15,7 +16,7 @@ from refimpl.position.distances import signed_distances
     kinds={"frequencies": "exact", "query_positions": "exact", "key_positions": "exact"},
     differentiable=("frequencies",),
 )
-def sandwich_bias(frequencies, query_positions, key_positions, /, *, heads, centred):
+def sandwich_bias(frequencies, query_positions, key_positions, /, *, heads: Count, centred: bool):
     r"""The bias of Sandwich: how alike the sinusoids of query and key are, less in later heads.
 
     Formula
@@ -86,8 +87,6 @@ def sandwich_bias_vjp(g, frequencies, query_positions, key_positions, /, *, head
 
 def _sandwich_parts(frequencies, query_positions, key_positions, heads):
     """i - j, (..., n, m), and H/(8 h), (h, 1, 1)."""
-    if heads < 1 or heads != int(heads):
-        raise ValueError(f"heads: expected a positive integer, got {heads!r}")
     distances = signed_distances(query_positions, key_positions, frequencies)
     numbers = namespace(frequencies).arange(1, heads + 1, dtype=distances.dtype)
     return distances, over_pairs(heads / (8 * numbers))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from refimpl.backend import astype, namespace, result_type, scalar
 from refimpl.formula import formula
+from refimpl.formula.options import Fraction, NonNegative, Positive
 
 _SCALED = {
     "keywords": {"factor": "()"},
@@ -140,7 +141,7 @@ def ntk_frequencies_vjp(g, frequencies, /, *, factor):
     differentiable=("frequencies", "factor"),
 )
 def dynamic_ntk_frequencies(
-    frequencies: Any, /, *, factor: Any, length: Any, trained_length: float
+    frequencies: Any, /, *, factor: Any, length: Any, trained_length: Positive
 ) -> Any:
     r"""Dynamic NTK scaling: the base grows with the sequence, from the trained length on.
 
@@ -203,7 +204,12 @@ def dynamic_ntk_frequencies_vjp(g, frequencies, /, *, factor, length, trained_le
 
 @formula("(h)->(h)", source="kexue.fm/archives/9675, 9706", **_SCALED)
 def radix_frequencies(
-    frequencies: Any, /, *, factor: Any, kind: str, exponent: float | None = None
+    frequencies: Any,
+    /,
+    *,
+    factor: Any,
+    kind: Literal["old", "fixed", "mixed"],
+    exponent: NonNegative | None = None,
 ) -> Any:
     r"""Frequencies of a positional numeral system with other digits: the essay's three ways.
 
@@ -270,7 +276,7 @@ def radix_frequencies_vjp(g, frequencies, /, *, factor, kind, exponent=None):
     kinds={"frequencies": "exact"},
     differentiable=("frequencies",),
 )
-def proportional_frequencies(frequencies: Any, /, *, fraction: float) -> Any:
+def proportional_frequencies(frequencies: Any, /, *, fraction: Fraction) -> Any:
     r"""Only the fastest pairs of a whole head turn; the others have frequency zero.
 
     Formula
@@ -347,15 +353,8 @@ def with_factor(frequencies, factor):
     return astype(frequencies, dtype), astype(factor, dtype)
 
 
-def check_length(name: str, length: float) -> None:
-    """ValueError, naming the option, where a length is not positive and finite."""
-    if not 0 < length < float("inf"):
-        raise ValueError(f"{name}: expected a positive finite number, got {length}")
-
-
 def _excess(length, trained_length, dtype):
     """L/L_0 - 1, which is 0 up to the trained length."""
-    check_length("trained_length", trained_length)
     if not scalar((length >= 0).all()):
         raise ValueError("length: expected numbers of tokens, not negative")
     beyond = namespace(length).maximum(astype(length, dtype) - trained_length, 0)
@@ -380,12 +379,8 @@ def _from_first_to_last(xp, h, dtype):
 
 def _radix_exponents(kind, exponent):
     """The e_i of a kind, as a function of the namespace, h and the type."""
-    if kind not in ("old", "fixed", "mixed"):
-        raise ValueError(f"kind: expected 'old', 'fixed' or 'mixed', got {kind!r}")
-    if (kind == "mixed") != (exponent is not None) or (exponent or 0) < 0:
-        raise ValueError(
-            f"exponent: expected a number from 0 on for 'mixed' and none else, got {exponent!r}"
-        )
+    if (kind == "mixed") != (exponent is not None):
+        raise ValueError(f"exponent: expected for kind='mixed' and for no other, got {exponent!r}")
 
     def exponents(xp, h, dtype):
         m = xp.arange(h, dtype=dtype) + (kind != "old")
@@ -396,8 +391,6 @@ def _radix_exponents(kind, exponent):
 
 def _turning(frequencies, fraction):
     """1 for each pair that turns, 0 for the others."""
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction: expected a number from 0 to 1, got {fraction}")
     h = frequencies.shape[-1]
     # The order of operations of the released code: a product that falls short of a whole number
     # is rounded down there too.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from refimpl.backend import astype, namespace, scalar
 from refimpl.formula import formula
-from refimpl.position.scaling import check_length, with_factor
+from refimpl.formula.options import AboveOne, Choice, Finite, Positive
+from refimpl.position.scaling import with_factor
 
 # How far frequencies may be from the powers of the base that counts their pairs.
 _MISFIT = 0.1
+
+Ramp = Annotated[str, Choice(("turns", "index"), ("paper", "code"))]
+"""Whether a pair's turns or its index decide how far it is interpolated."""
 
 
 @formula(
@@ -25,15 +29,15 @@ def yarn_frequencies(
     /,
     *,
     factor: Any,
-    trained_length: float,
-    ramp: str,
-    base: float | None = None,
-    slow: float = 1.0,
-    fast: float = 32.0,
+    trained_length: Positive,
+    ramp: Ramp,
+    base: AboveOne | None = None,
+    slow: Positive = 1.0,
+    fast: Positive = 32.0,
     truncate: bool = True,
-    attention_factor: float | None = None,
-    mscale: float | None = None,
-    mscale_all_dim: float | None = None,
+    attention_factor: Finite | None = None,
+    mscale: Finite | None = None,
+    mscale_all_dim: Finite | None = None,
 ) -> Any:
     r"""YaRN: fast pairs stay, slow ones are interpolated, and logits are sharpened a little.
 
@@ -154,9 +158,9 @@ def llama3_frequencies(
     /,
     *,
     factor: Any,
-    trained_length: float,
-    slow: float = 1.0,
-    fast: float = 4.0,
+    trained_length: Positive,
+    slow: Positive = 1.0,
+    fast: Positive = 4.0,
 ) -> Any:
     r"""The scaling of Llama 3.1: wavelengths beyond the trained length are interpolated.
 
@@ -238,14 +242,12 @@ def _kept(theta, trained_length, ramp, base, slow, fast, truncate):
     """gamma, and its derivative in theta."""
     if ramp == "turns":
         return _by_turns(theta, trained_length, slow, fast)
-    if ramp != "index":
-        raise ValueError(f"ramp: expected 'turns' (paper) or 'index' (code), got {ramp!r}")
     keep = _by_index(theta, trained_length, base, slow, fast, truncate)
     return keep, namespace(theta).zeros_like(keep)
 
 
 def _by_turns(theta, trained_length, slow, fast):
-    _check_ends(trained_length, slow, fast)
+    _check_ends(slow, fast)
     xp = namespace(theta)
     per_frequency = trained_length / (2 * math.pi) / (fast - slow)
     keep = per_frequency * theta - slow / (fast - slow)
@@ -254,7 +256,7 @@ def _by_turns(theta, trained_length, slow, fast):
 
 
 def _by_index(theta, trained_length, base, slow, fast, truncate):
-    _check_ends(trained_length, slow, fast)
+    _check_ends(slow, fast)
     xp, h = namespace(theta), theta.shape[-1]
     i = xp.arange(h, dtype=theta.dtype)
     _check_base(theta, i, base)
@@ -275,17 +277,16 @@ def _by_index(theta, trained_length, base, slow, fast, truncate):
 
 
 def _check_base(theta, i, base):
-    if base is None or not 1 < base < math.inf:
-        raise ValueError(f"base: expected a number above 1 for ramp='index', got {base}")
+    if base is None:
+        raise ValueError("base: expected a finite number above 1 for ramp='index', got None")
     misfit = abs(theta * float(base) ** (i / theta.shape[-1]) - 1)
     if scalar((misfit > _MISFIT).any()):
         raise ValueError(f"frequencies: expected powers of the base {base}")
 
 
-def _check_ends(trained_length, slow, fast):
-    check_length("trained_length", trained_length)
-    if not 0 < slow < fast < math.inf:
-        raise ValueError(f"slow, fast: expected 0 < slow < fast, got {slow} and {fast}")
+def _check_ends(slow, fast):
+    if not slow < fast:
+        raise ValueError(f"slow, fast: expected slow < fast, got {slow} and {fast}")
 
 
 # ------------------------------------------------------------------------------ attention factors

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import astype, namespace
-from refimpl.core import gather_rows, require_whole, scatter_rows, weighted_sum
+from refimpl.core import gather_rows, scatter_rows, weighted_sum
 from refimpl.formula import formula
+from refimpl.formula.options import Count, Finite, Whole
 
 
 @formula(
@@ -12,7 +15,7 @@ from refimpl.formula import formula
     source="Gehring et al. 2017 (arXiv:1705.03122), section 3.1; kexue.fm/archives/8130",
     kinds={"positions": "index"},
 )
-def learned_encoding(table, positions, /, *, offset=0):
+def learned_encoding(table, positions, /, *, offset: Whole = 0):
     r"""Rows of a learned table, one for each position.
 
     Formula
@@ -74,7 +77,6 @@ def learned_encoding_vjp(g, table, positions, /, *, offset=0):
 
 def _rows(positions, offset, rows):
     """k + o; IndexError, in terms of positions, where there is no such row."""
-    offset = require_whole("offset", offset)
     index = astype(positions, "int64") + offset
     if index.size and not bool(((index >= 0) & (index < rows)).all()):
         low, high = int(positions.min()), int(positions.max())
@@ -185,7 +187,15 @@ def _digits(table, positions):
     "(r,d)->(n,d)",
     source="Dosovitskiy et al. 2021 (ViT, arXiv:2010.11929), section 3.2; Keys 1981, eq. 15",
 )
-def interpolated_encoding(table, /, *, length, align_corners, kernel="linear", cubic=-0.75):
+def interpolated_encoding(
+    table,
+    /,
+    *,
+    length: Count,
+    align_corners: bool,
+    kernel: Literal["linear", "cubic"] = "linear",
+    cubic: Finite = -0.75,
+):
     r"""A learned table stretched or shrunk to another number of positions.
 
     Formula
@@ -255,13 +265,8 @@ def _interpolation(table, length, align_corners, kernel, cubic):
     """The weights (n, r), in the table's type: computed in float64."""
     xp = namespace(table)
     rows = table.shape[-2]
-    if length < 1 or length != int(length):
-        raise ValueError(f"length: expected a positive integer, got {length!r}")
-    length = int(length)
     if rows == 0:
         raise ValueError("table: expected at least one row, got none")
-    if kernel not in ("linear", "cubic"):
-        raise ValueError(f"kernel: expected 'linear' or 'cubic', got {kernel!r}")
     k = xp.arange(length, dtype=xp.result_type(table.dtype, "float64"))
     x = k * (rows - 1) / max(length - 1, 1) if align_corners else (k + 0.5) * rows / length - 0.5
     weights = xp.zeros((length, rows), dtype=k.dtype)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from typing import Annotated
 
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_nonnegative
 from refimpl.formula import formula
+from refimpl.formula.options import Choice, Finite, Positive
+
+CountedFrom = Annotated[int, Choice((1, 0), ("Llama 4", "Ministral 3, Mistral 4"))]
+"""The number of the first position."""
 
 
 @formula(
@@ -16,7 +20,14 @@ from refimpl.formula import formula
     differentiable=False,
     reason="it is constant within each block of positions",
 )
-def position_query_scale(positions, /, *, counted_from, floor_scale=8192.0, attention_scale=0.1):
+def position_query_scale(
+    positions,
+    /,
+    *,
+    counted_from: CountedFrom,
+    floor_scale: Positive = 8192.0,
+    attention_scale: Finite = 0.1,
+):
     r"""The factor of a query at each position: 1 at first, then the logarithm of its block.
 
     Formula
@@ -62,13 +73,6 @@ def position_query_scale(positions, /, *, counted_from, floor_scale=8192.0, atte
     >>> refimpl.position_query_scale([0, 8190, 8191, 131071], counted_from=1).round(6)
     array([1.      , 1.      , 1.069315, 1.283321])
     """
-    if counted_from not in (0, 1):
-        raise ValueError(
-            "counted_from: expected 1 (Llama 4) or 0 (Ministral 3, Mistral 4), "
-            f"got {counted_from!r}"
-        )
-    if not 0 < floor_scale < math.inf:
-        raise ValueError(f"floor_scale: expected a positive finite number, got {floor_scale!r}")
     require_nonnegative("positions", positions)
     numbers = astype(positions, result_type(positions)) + counted_from
     xp = namespace(positions)

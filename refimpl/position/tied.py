@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from refimpl.backend import namespace
 from refimpl.formula import formula
-from refimpl.position.axial import cells_of, extents, is_text
-
-_RULES = ("tie", "tie_equivalent", "tv")
+from refimpl.position.axial import Segments, cells_of, extents, is_text
 
 
 @formula(
@@ -18,7 +16,9 @@ _RULES = ("tie", "tie_equivalent", "tv")
     kinds={"start": "exact"},
     differentiable=("start",),
 )
-def tied_positions(start: Any, /, *, segments: tuple, rule: str) -> Any:
+def tied_positions(
+    start: Any, /, *, segments: Segments, rule: Literal["tie", "tie_equivalent", "tv"]
+) -> Any:
     r"""Time, height and width of tokens, images in the middle between the texts around them.
 
     Formula
@@ -80,8 +80,6 @@ def tied_positions(start: Any, /, *, segments: tuple, rule: str) -> Any:
            [1. , 2. , 3. , 4.5, 4.5, 6. ],
            [1. , 2. , 3. , 4. , 5. , 6. ]])
     """
-    if rule not in _RULES:
-        raise ValueError(f"rule: expected one of {list(_RULES)}, got {rule!r}")
     xp = namespace(start)
     rows, at = [], 0
     for segment in segments:

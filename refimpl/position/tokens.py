@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from refimpl.backend import astype, namespace
-from refimpl.core import require_whole
-from refimpl.formula import formula
+from typing import Literal
 
-_CONVENTIONS = ("count", "fairseq")
+from refimpl.backend import astype, namespace
+from refimpl.formula import formula
+from refimpl.formula.options import Whole
 
 
 @formula(
@@ -17,7 +17,7 @@ _CONVENTIONS = ("count", "fairseq")
     reason="positions are whole numbers",
     returns="index",
 )
-def token_positions(mask, /, *, convention, padding_index=1):
+def token_positions(mask, /, *, convention: Literal["count", "fairseq"], padding_index: Whole = 1):
     r"""Positions of tokens by counting, so that padding on the left does not move them.
 
     Formula
@@ -66,10 +66,8 @@ def token_positions(mask, /, *, convention, padding_index=1):
     >>> refimpl.token_positions([False, False, True, True], convention="count")
     array([0, 0, 0, 1])
     """
-    if convention not in _CONVENTIONS:
-        raise ValueError(f"convention: expected one of {list(_CONVENTIONS)}, got {convention!r}")
     xp = namespace(mask)
     count = xp.cumsum(astype(mask, "int64"), axis=-1)
     if convention == "count":
         return xp.maximum(count - 1, 0)
-    return count * mask + require_whole("padding_index", padding_index)
+    return count * mask + padding_index

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.backend import namespace, scalar
-from refimpl.core import gather_rows, require_whole, scatter_rows
+from refimpl.core import gather_rows, scatter_rows
 from refimpl.formula import formula
+from refimpl.formula.options import Whole
 from refimpl.position.distances import whole_distances
 from refimpl.position.relative import logit_scale, picked, picked_vjp
-
-_VARIANTS = ("transformer_xl", "xlnet")
 
 
 @formula(
@@ -27,8 +28,8 @@ def transformer_xl_logits(
     key_positions,
     /,
     *,
-    lowest=0,
-    clip=False,
+    lowest: Whole = 0,
+    clip: bool = False,
     scale=None,
 ):
     r"""Attention logits of Transformer-XL and XLNet: content, distance, and a bias for either.
@@ -134,7 +135,7 @@ def _terms(q, k, content_bias, position_bias, distance_keys, index):
 
 def _row_of_distance(distance_keys, query_positions, key_positions, lowest, clip):
     """The row for each pair; IndexError where there is none."""
-    rows, lowest = distance_keys.shape[-2], require_whole("lowest", lowest)
+    rows = distance_keys.shape[-2]
     index = whole_distances(query_positions, key_positions) - lowest
     xp = namespace(index)
     if rows == 0:
@@ -154,7 +155,7 @@ def _row_of_distance(distance_keys, query_positions, key_positions, lowest, clip
     "(l,k)->(l,m)",
     source="Dai et al. 2019 (arXiv:1901.02860), appendix B; zihangdai/xlnet",
 )
-def relative_shift(x, /, *, variant):
+def relative_shift(x, /, *, variant: Literal["transformer_xl", "xlnet"]):
     r"""The shift that turns columns by distance into columns by key, with all that it puts there.
 
     Formula
@@ -224,8 +225,6 @@ def relative_shift_vjp(g, x, /, *, variant):
 
 def _shifted(x, variant):
     """What is read from, the places in it in order (n m), and the number of columns m."""
-    if variant not in _VARIANTS:
-        raise ValueError(f"variant: expected one of {list(_VARIANTS)}, got {variant!r}")
     xp = namespace(x)
     n, k = x.shape[-2:]
     if variant == "xlnet":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from refimpl.core import gather_rows, scatter_rows
 from refimpl.formula import formula
 from refimpl.position.relative import row_of_distance
@@ -12,7 +14,9 @@ from refimpl.position.relative import row_of_distance
     source="Luo et al. 2022 (URPE, arXiv:2205.13401), section 4",
     kinds={"query_positions": "index", "key_positions": "index"},
 )
-def universal_relative_weights(weights, table, query_positions, key_positions, /, *, order):
+def universal_relative_weights(
+    weights, table, query_positions, key_positions, /, *, order: Literal["k_minus_q", "q_minus_k"]
+):
     r"""Attention weights times a learned factor for the distance: a Toeplitz matrix C (URPE).
 
     Formula

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, Literal
 
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
+from refimpl.formula.options import Finite, Pairing, Positive
 from refimpl.position.rotary import rotary_embedding, single, vjp_of_each
 
 
@@ -22,12 +22,12 @@ def xpos_embedding(
     positions: Any,
     /,
     *,
-    pairing: str,
-    role: str,
-    centre: float,
-    scale_base: float = 512.0,
-    gamma: float = 0.4,
-    base: float = 10000.0,
+    pairing: Pairing,
+    role: Literal["query", "key"],
+    centre: Finite,
+    scale_base: Positive = 512.0,
+    gamma: Positive = 0.4,
+    base: Positive = 10000.0,
 ) -> Any:
     r"""xPos: rotation, growth of queries and decay of keys, so that logits fall with distance.
 
@@ -142,13 +142,6 @@ def xpos_embedding_single_angles_vjp(
 
 def _growth(x, positions, role, centre, scale_base, gamma, pairing):
     """The logarithm of the growth per position, (d,), and zeta^(+-(n - c)/B), (..., n, d)."""
-    if role not in ("query", "key"):
-        raise ValueError(f"role: expected 'query' or 'key', got {role!r}")
-    if not (0 < scale_base < math.inf and 0 < gamma < math.inf and math.isfinite(centre)):
-        raise ValueError(
-            "centre, scale_base, gamma: expected finite numbers, the last two positive, "
-            f"got {centre}, {scale_base} and {gamma}"
-        )
     require_finite("positions", positions)
     xp, dtype, d = namespace(x), result_type(positions), x.shape[-1]
     zeta = (xp.arange(0, d, 2, dtype=dtype) / d + gamma) / (1 + gamma)

@@ -110,5 +110,5 @@ def test_bad_input_is_refused():
         causal_efficient_attention(Q, K, V, version="both")
     with pytest.raises(ValueError, match="k axis 'n': expected 3"):
         causal_efficient_attention(Q[:3], K, V, version="channel")
-    with pytest.raises(TypeError, match="version has no default"):
+    with pytest.raises(TypeError, match="needs .*version"):
         causal_efficient_attention(Q, K, V)

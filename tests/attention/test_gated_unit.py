@@ -54,9 +54,9 @@ def test_saturated_gates_do_not_overflow(size):
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="divisor: expected one of"):
+    with pytest.raises(ValueError, match="divisor: expected"):
         squared_relu_attention(Q, K, V, divisor="length")
-    with pytest.raises(TypeError, match="divisor has no default"):
+    with pytest.raises(TypeError, match="needs .*divisor"):
         squared_relu_attention(Q, K, V)
     with pytest.raises(ValueError, match="can be aligned in two ways"):
         squared_relu_attention(Q, K, V, divisor="length_squared", causal=True)

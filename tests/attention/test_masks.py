@@ -117,8 +117,8 @@ def test_documents_are_attention_on_their_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dilation": 0}, "dilation: expected a positive number"),
-        ({"chunk": -1}, "chunk: expected a positive number"),
+        ({"dilation": 0}, "dilation: expected a positive whole number"),
+        ({"chunk": -1}, "chunk: expected a positive whole number"),
         ({"block_size": 2}, "blocks, block_size: expected both or none"),
         ({"query_segments": [0, 0, 0]}, "query_segments, key_segments: expected both or none"),
         ({"blocks": [[True]], "block_size": 2}, "query_positions: expected 0 <= position < 2"),

@@ -48,13 +48,13 @@ def test_only_the_mean_of_earlier_chunks_keeps_its_size_along_the_sequence():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="chunk: expected a positive number, got 0"):
+    with pytest.raises(ValueError, match="chunk: expected a positive whole number, got 0"):
         _mixed(chunk=0)
-    with pytest.raises(ValueError, match="linear_divisor: expected one of"):
+    with pytest.raises(ValueError, match="linear_divisor: expected"):
         _mixed(chunk=2, linear_divisor="own")
-    with pytest.raises(ValueError, match="divisor: expected one of"):
+    with pytest.raises(ValueError, match="divisor: expected"):
         _mixed(chunk=2, divisor="length")
-    with pytest.raises(TypeError, match="linear_divisor has no default"):
+    with pytest.raises(TypeError, match="needs .*linear_divisor"):
         mixed_chunk_attention(Q, K, Q_LINEAR, K_LINEAR, V, chunk=2, divisor="length_squared")
     with pytest.raises(ValueError, match="k_linear axis 'n': expected 8"):
         mixed_chunk_attention(Q, K, Q_LINEAR, K_LINEAR[:5], V, chunk=2, **OPTIONS)

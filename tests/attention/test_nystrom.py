@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from refimpl import nystrom_attention, segment_means, softmax_attention
-from refimpl.attention.nystrom import SEGMENTS, _segments
+from refimpl.attention.nystrom import _segments
 
 T = 4.0 * np.arange(8)[:, None] + np.arange(4)
 Q, K, V = np.sin(T + 1), np.cos(0.7 * T + 0.3), np.sin(0.5 * T + 2)
+SEGMENTS = segment_means.declared["segments"].values
 RNG = np.random.default_rng(8180)
 EXACT = {"inverse": "exact"}
 
@@ -180,9 +181,9 @@ def test_convolution_is_a_correlation_with_zeros_outside():
     ("options", "message"),
     [
         ({"landmarks": 9}, "landmarks: expected at most as many as positions, 8, got 9"),
-        ({"landmarks": 0}, "landmarks: expected a positive integer"),
+        ({"landmarks": 0}, "landmarks: expected a positive whole number"),
         ({"landmarks": 2, "segments": "even"}, "segments: expected one of"),
-        ({"landmarks": 2, "inverse": "newton"}, "inverse: expected 'iterated'"),
+        ({"landmarks": 2, "inverse": "newton"}, "inverse: expected one of 'iterated'"),
         ({"landmarks": 2, "convolution": np.ones(4)}, "an odd number of taps, got 4"),
     ],
 )

@@ -36,7 +36,7 @@ def test_cut_off():
     a = np.diag([4.0, 1.0, 0.25])
     np.testing.assert_allclose(pseudo_inverse(a, rcond=0.1), np.diag([0.25, 1.0, 0.0]))
     np.testing.assert_allclose(pseudo_inverse(a, rcond=0.3), np.diag([0.25, 0.0, 0.0]))
-    with pytest.raises(ValueError, match="rcond: expected a number that is not negative"):
+    with pytest.raises(ValueError, match="rcond: expected a finite number from 0 on"):
         pseudo_inverse(a, rcond=-1.0)
 
 
@@ -97,8 +97,8 @@ def test_completion_is_exact_at_the_rank_of_the_corner():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": -1}, "steps: expected a number of steps"),
-        ({"steps": 1.5}, "steps: expected a number of steps"),
+        ({"steps": -1}, "steps: expected a whole number from 0"),
+        ({"steps": 1.5}, "steps: expected a whole number from 0"),
         ({"iteration": "newton"}, "iteration: expected one of"),
         ({"divisor": 0.0}, "divisor: expected positive numbers"),
     ],

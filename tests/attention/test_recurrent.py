@@ -117,7 +117,7 @@ def test_nothing_is_written_for_no_position():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="decay: expected positive numbers"):
         retention(Q, K, V, 0.0)
-    with pytest.raises(ValueError, match="chunk: expected a positive number"):
+    with pytest.raises(ValueError, match="chunk: expected a positive whole number"):
         delta_rule(Q, K, V, np.ones(8), form="chunked", chunk=0)
     with pytest.raises(ValueError, match="log_decay axis 'd'"):
         gated_linear_attention(Q, K, V, np.zeros((8, 3)))

@@ -80,7 +80,7 @@ def test_a_sequence_of_nothing():
 
 
 def test_bad_blocks():
-    with pytest.raises(ValueError, match="query_block: expected a positive number"):
+    with pytest.raises(ValueError, match="query_block: expected a positive whole number"):
         softmax_attention(Q, K, V, form="rows", query_block=0)
     with pytest.raises(ValueError, match="empty: expected one of"):
         softmax_attention(Q, K, V, form="rows", empty="one")

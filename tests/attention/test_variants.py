@@ -86,7 +86,7 @@ def test_log_length_scale():
     )
     with pytest.raises(ValueError, match="length: expected at least 1"):
         log_length_scale(0, width=64)
-    with pytest.raises(ValueError, match="trained_length > 1"):
+    with pytest.raises(ValueError, match="trained_length: expected a finite number above 1"):
         log_length_scale(2, width=64, trained_length=1)
 
 
@@ -134,7 +134,7 @@ def test_a_position_without_company_sees_itself():
 def test_bad_hashing_is_refused():
     with pytest.raises(ValueError, match="at least one round"):
         hashed_attention(Q, V, np.zeros((0, 8), int))
-    with pytest.raises(ValueError, match="chunk: expected a positive number"):
+    with pytest.raises(ValueError, match="chunk: expected a positive whole number"):
         hashed_attention(Q, V, np.zeros((1, 8), int), chunk=0)
     with pytest.raises(TypeError, match="buckets: expected integers"):
         hashed_attention(Q, V, np.zeros((1, 8)))

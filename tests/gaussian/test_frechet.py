@@ -177,7 +177,7 @@ def test_gradient_moves_every_sample_by_the_optimal_map():
 
 
 def test_the_divisor_has_no_default():
-    with pytest.raises(TypeError, match="ddof has no default"):
+    with pytest.raises(TypeError, match="needs .*ddof"):
         frechet_distance(SQUARE, SQUARE)
     with pytest.raises(ValueError, match="ddof: expected 0 or 1, got 2"):
         frechet_distance(SQUARE, SQUARE, ddof=2)

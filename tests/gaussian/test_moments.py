@@ -122,7 +122,7 @@ def test_bad_input_is_refused_by_name(formula, matrices, options):
         formula(*matrices, mean, [[1.0, 0.5], [0.0, 1.0]], **options)
 
 
-@pytest.mark.parametrize("order", [0, -1, 1.5, "two"])
+@pytest.mark.parametrize("order", [0, -1, 1.5])
 def test_an_order_is_a_whole_number_from_one(order):
-    with pytest.raises(ValueError, match="order: expected a whole number from 1"):
+    with pytest.raises(ValueError, match="order: expected a positive whole number"):
         gaussian_quadratic_cumulant(IDENTITY, np.zeros(2), IDENTITY, order=order)

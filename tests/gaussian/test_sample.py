@@ -104,5 +104,5 @@ def test_whole_numbers_of_numpy_are_whole_numbers():
 
 
 def test_ddof_has_no_default():
-    with pytest.raises(TypeError, match="ddof has no default, because the field disagrees"):
+    with pytest.raises(TypeError, match="needs .*ddof"):
         sample_moments([[1.0], [2.0]])

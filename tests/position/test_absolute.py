@@ -143,12 +143,12 @@ def test_gradient_by_differences():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"order": "sine"}, "order: expected one of .* got 'sine'"),
-        ({"layout": "concat"}, "layout: expected one of .* got 'concat'"),
-        ({"frequencies": "fairseq"}, "frequencies: expected one of .* got 'fairseq'"),
-        ({"dim": 1}, "dim: expected an integer from 2 on, got 1"),
-        ({"dim": 3, "frequencies": "t2t"}, "dim: expected an integer from 4 on, got 3"),
-        ({"dim": 4.5}, "dim: expected an integer from 2 on, got 4.5"),
+        ({"order": "sine"}, "order: expected .* got 'sine'"),
+        ({"layout": "concat"}, "layout: expected .* got 'concat'"),
+        ({"frequencies": "fairseq"}, "frequencies: expected .* got 'fairseq'"),
+        ({"dim": 1}, "dim: expected a whole number from 2 on, got 1"),
+        ({"dim": 3, "frequencies": "t2t"}, "dim: expected a whole number from 4 on for 't2t', got 3"),
+        ({"dim": 4.5}, "dim: expected a whole number from 2 on, got 4.5"),
         ({"base": 0.0}, "base: expected a positive finite number"),
         ({"base": math.inf}, "base: expected a positive finite number"),
     ],
@@ -163,5 +163,5 @@ def test_bad_positions():
         sinusoidal_encoding(np.zeros(2, "float16"), dim=4, **PAPER)
     with pytest.raises(ValueError, match="positions: expected finite"):
         sinusoidal_encoding([math.nan], dim=4, **PAPER)
-    with pytest.raises(TypeError, match="order has no default"):
+    with pytest.raises(TypeError, match="needs .*order"):
         sinusoidal_encoding([0], dim=4, layout="half", frequencies="t2t")

@@ -91,7 +91,7 @@ def test_three_rows_of_positions():
         multimodal_rotary_embedding(_x(2, 128), np.zeros((3, 2), "float32"), **QWEN2)
     with pytest.raises(ValueError, match="positions: expected finite numbers"):
         multimodal_rotary_embedding(_x(2, 128), np.full((3, 2), math.nan), **QWEN2)
-    with pytest.raises(TypeError, match="arrangement has no default"):
+    with pytest.raises(TypeError, match="needs .*arrangement"):
         multimodal_rotary_embedding(
             _x(2, 128), np.zeros((3, 2)), pairing="half", sections=(1, 1, 1)
         )
@@ -150,9 +150,9 @@ def test_coordinates_must_be_finite():
     [
         (6, {}, "x: expected an even number of features for each of 2 axes, got 6"),
         (2, {}, "x: expected an even number of features for each of 2 axes, got 2"),
-        (8, {"split": "heads"}, "split: expected one of"),
+        (8, {"split": "heads"}, "split: expected"),
         (8, {"pairing": "gpt"}, "pairing: expected 'interleaved'"),
-        (8, {"base": -1.0}, "base: expected positive finite numbers"),
+        (8, {"base": -1.0}, "base: expected (a )?positive finite number"),
     ],
 )
 def test_wrong_axes(d, options, message):
@@ -200,5 +200,5 @@ def test_positions_of_a_batch_of_starts():
 
 @pytest.mark.parametrize("segment", [-1, (2, 2), (1, -1, 2), (1, 1, 1, 1)])
 def test_wrong_segments(segment):
-    with pytest.raises(ValueError, match="segments: expected a number of tokens or"):
+    with pytest.raises(ValueError, match="segments: expected a list of numbers of tokens"):
         multimodal_positions(0, segments=(segment,))

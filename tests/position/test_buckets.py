@@ -120,7 +120,7 @@ def test_exact_rule_where_a_float_may_miss_it():
     [
         ({"bidirectional": True, "buckets": 31}, "buckets: expected an even number from 4 on"),
         ({"bidirectional": True, "buckets": 2}, "buckets: expected an even number from 4 on"),
-        ({"bidirectional": False, "buckets": 1}, "buckets: expected a number from 2 on"),
+        ({"bidirectional": False, "buckets": 1}, "buckets: expected a whole number from 2 on"),
         ({"bidirectional": True, "max_distance": 8}, "max_distance: expected more than 8"),
         ({"bidirectional": False, "max_distance": 16}, "max_distance: expected more than 16"),
     ],
@@ -133,7 +133,7 @@ def test_bad_options(options, message):
 def test_bad_positions():
     with pytest.raises(TypeError, match="query_positions: expected integers, got float64"):
         t5_buckets([0.0], [0], bidirectional=True)
-    with pytest.raises(TypeError, match="bidirectional has no default"):
+    with pytest.raises(TypeError, match="needs .*bidirectional"):
         t5_buckets([0], [0])
     with pytest.raises(TypeError, match="has no gradient: buckets are whole numbers"):
         t5_buckets.vjp([[1.0]], [0], [0], bidirectional=True)
@@ -261,7 +261,7 @@ def test_forms_of_deberta_agree_everywhere(size):
 
 
 def test_bad_options_of_deberta():
-    with pytest.raises(ValueError, match="bucket_size: expected at least 4, got 3"):
+    with pytest.raises(ValueError, match="bucket_size: expected a whole number from 4 on, got 3"):
         deberta_log_buckets([0], [0], bucket_size=3)
     with pytest.raises(ValueError, match="max_position: expected more than 129, got 129"):
         deberta_log_buckets([0], [0], max_position=129)

@@ -84,7 +84,7 @@ def test_weights_of_a_batch():
         ({"log_rate": 0.0}, "log_rate: expected positive"),
         ({"threshold": -1.0}, "threshold: expected positive"),
         ({"threshold": math.nan}, "threshold: expected finite"),
-        ({"epsilon": -1e-6}, "epsilon: expected a finite number >= 0"),
+        ({"epsilon": -1e-6}, "epsilon: expected a finite number from 0 on"),
     ],
 )
 def test_bad_options(options, message):
@@ -97,5 +97,5 @@ def test_bad_positions():
         fire_bias(*PASSES, [-1], [0], **START)
     with pytest.raises(ValueError, match="key_positions: expected finite"):
         fire_bias(*PASSES, [1], [math.inf], **START)
-    with pytest.raises(TypeError, match="log_rate has no default"):
+    with pytest.raises(TypeError, match="needs .*log_rate"):
         fire_bias(*PASSES, [1], [0], threshold=5.0)

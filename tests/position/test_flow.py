@@ -259,12 +259,12 @@ def test_infinite_starts_stay_what_they_are():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"length": 0}, "length: expected a positive integer, got 0"),
-        ({"steps": 1.5}, "steps: expected a positive integer, got 1.5"),
+        ({"length": 0}, "length: expected a positive whole number, got 0"),
+        ({"steps": 1.5}, "steps: expected a positive whole number, got 1.5"),
         ({"interval": 0.0}, "interval: expected a positive finite number, got 0.0"),
         ({"interval": np.nan}, "interval: expected a positive finite number, got nan"),
-        ({"activation": "selu"}, "activation: expected one of .* got 'selu'"),
-        ({"method": "rk4"}, r"method: expected one of \['classical', 'three_eighths'\], got 'rk4'"),
+        ({"activation": "selu"}, "activation: expected .* got 'selu'"),
+        ({"method": "rk4"}, "method: expected 'classical' or 'three_eighths', got 'rk4'"),
     ],
 )
 def test_bad_options(wrong, message):
@@ -274,5 +274,5 @@ def test_bad_options(wrong, message):
 
 
 def test_choices_have_no_default():
-    with pytest.raises(TypeError, match="method has no default"):
+    with pytest.raises(TypeError, match="needs .*method"):
         flow_encoding([1.0], *_any_field(1, 1), length=2, interval=1.0, steps=1, activation="tanh")

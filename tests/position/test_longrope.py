@@ -55,7 +55,7 @@ def test_unused_list_has_no_gradient():
         ({"long_factors": np.zeros(64)}, "long_factors: expected positive numbers"),
         ({"short_factors": np.full(64, np.nan)}, "short_factors: expected positive numbers"),
         ({"length": -1}, "length: expected numbers of tokens"),
-        ({"trained_length": 1}, "trained_length: expected a number above 1"),
+        ({"trained_length": 1}, "trained_length: expected a finite number above 1"),
         ({"long_factors": np.ones(63)}, "long_factors axis 'h': expected 64"),
     ],
 )

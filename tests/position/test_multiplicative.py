@@ -86,9 +86,9 @@ def test_zero_deviations_are_the_start_of_bert4keras():
 
 
 def test_bad_parametrisation():
-    with pytest.raises(ValueError, match="parametrisation: expected one of .* got 'mul'"):
+    with pytest.raises(ValueError, match="parametrisation: expected .* got 'mul'"):
         multiplicative_encoding([[1.0]], [[1.0]], parametrisation="mul")
-    with pytest.raises(TypeError, match="parametrisation has no default"):
+    with pytest.raises(TypeError, match="needs .*parametrisation"):
         multiplicative_encoding([[1.0]], [[1.0]])
 
 
@@ -114,5 +114,5 @@ def test_products_are_numpys():
 
 
 def test_conjugation_has_no_default():
-    with pytest.raises(TypeError, match="conjugate has no default"):
+    with pytest.raises(TypeError, match="needs .*conjugate"):
         complex_products(*(np.ones((1, 1)),) * 4)

@@ -68,9 +68,9 @@ def test_leading_axes_of_any_array():
 
 def test_bad_input():
     arrays = np.eye(2), np.zeros(2), np.ones(2)
-    with pytest.raises(ValueError, match="length: expected a positive integer, got 0"):
+    with pytest.raises(ValueError, match="length: expected a positive whole number, got 0"):
         recurrent_encoding(*arrays, length=0)
-    with pytest.raises(ValueError, match="activation: expected one of .* got 'relu'"):
+    with pytest.raises(ValueError, match="activation: expected .* got 'relu'"):
         recurrent_encoding(*arrays, length=2, activation="relu")
     with pytest.raises(ValueError, match="start axis"):
         recurrent_encoding(np.eye(2), np.zeros(2), np.ones(3), length=2)

@@ -109,7 +109,7 @@ def test_a_row_of_the_table_that_no_pair_has_is_absent():
     [
         (4, "k_minus_q", "table: expected an odd number of rows, 2 k . 1, got 4"),
         (0, "k_minus_q", "table: expected an odd number of rows"),
-        (5, "relative", "order: expected one of .* got 'relative'"),
+        (5, "relative", "order: expected .* got 'relative'"),
     ],
 )
 def test_bad_tables_and_orders(rows, order, message):
@@ -122,11 +122,11 @@ def test_bad_tables_and_orders(rows, order, message):
 
 def test_what_has_no_default_and_no_fractions():
     one, table = np.ones((1, 2)), np.ones((3, 2))
-    with pytest.raises(TypeError, match="order has no default"):
+    with pytest.raises(TypeError, match="needs .*order"):
         relative_attention_logits(one, one, table, [0], [0])
     with pytest.raises(TypeError, match="query_positions: expected integers"):
         relative_attention_logits(one, one, table, [0.0], [0], order="k_minus_q")
-    with pytest.raises(TypeError, match="p2c_index has no default"):
+    with pytest.raises(TypeError, match="needs .*p2c_index"):
         disentangled_logits(one, one, np.ones((4, 2)), np.ones((4, 2)), [0], [0])
 
 
@@ -197,7 +197,7 @@ def test_row_zero_is_used_from_minus_b_down_and_the_last_from_b_minus_one_up():
         (5, {"p2c_index": "code"}, "position_keys: expected an even number of rows, 2 b, got 5"),
         (0, {"p2c_index": "code"}, "position_keys: expected an even number of rows"),
         (4, {"p2c_index": "delta"}, "p2c_index: expected 'paper' .* got 'delta'"),
-        (6, {"p2c_index": "code", "log_buckets": True}, "bucket_size: expected at least 4, got 3"),
+        (6, {"p2c_index": "code", "log_buckets": True}, "bucket_size: expected a whole number from 4 on, got 3"),
         (
             256,
             {"p2c_index": "code", "log_buckets": True, "max_position": 64},

@@ -61,10 +61,10 @@ def test_unsigned_positions_do_not_wrap():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": -1}, "window: expected a number from 0 on, got -1"),
-        ({"leak": 0.5}, "leak: expected a number from 1 on, got 0.5"),
+        ({"window": -1}, "window: expected a finite number from 0 on, got -1"),
+        ({"leak": 0.5}, "leak: expected a finite number from 1 on or None, got 0.5"),
         ({"pairing": "neox"}, "pairing: expected"),
-        ({"base": 0.0}, "base: expected positive"),
+        ({"base": 0.0}, "base: expected a positive"),
     ],
 )
 @pytest.mark.parametrize("form", ["plain", "two_pass"])

@@ -79,9 +79,9 @@ def test_stated_errors_of_frequencies_and_of_angles_at_a_million(base, dim):
     ("options", "message"),
     [
         ({"pairing": "neox"}, "GPT-J.*Hugging Face Llama, GPT-NeoX.*got 'neox'"),
-        ({"rotary_dim": 3}, "rotary_dim.*even number from 2 to d = 6, got 3"),
+        ({"rotary_dim": 3}, "rotary_dim.*even number from 2 .*got 3"),
         ({"rotary_dim": 8}, "rotary_dim.*even number from 2 to d = 6, got 8"),
-        ({"rotary_dim": 0}, "rotary_dim.*even number from 2 to d = 6, got 0"),
+        ({"rotary_dim": 0}, "rotary_dim.*even number from 2 .*got 0"),
         ({"frequencies": np.ones(4)}, "rotary_dim.*twice.*d = 6, got 8"),
         ({"frequencies": np.ones(2), "rotary_dim": 6}, "expected 4, as .* 2 frequencies, got 6"),
         ({"frequencies": 1.0}, "frequencies: "),
@@ -100,7 +100,7 @@ def test_wrong_options(options, message, form):
 
 
 def test_pairing_has_no_default():
-    with pytest.raises(TypeError, match="pairing has no default"):
+    with pytest.raises(TypeError, match="needs .*pairing"):
         rotary_embedding(_x(3, 6), np.arange(3))
 
 
@@ -139,7 +139,7 @@ def test_wrong_dim(dim):
 
 @pytest.mark.parametrize("base", [0, -1.0, math.nan, math.inf])
 def test_wrong_base(base):
-    with pytest.raises(ValueError, match="base: expected positive finite numbers"):
+    with pytest.raises(ValueError, match="base: expected (a )?positive finite number"):
         rotary_frequencies(base, dim=4)
 
 
@@ -305,7 +305,8 @@ def test_no_tokens(form):
 def test_large_inputs_take_the_complex_form():
     beyond = rotary_embedding.forms["complex"].beyond
     small, large = (
-        rotary_embedding.prepare((np.zeros((n, 64)), np.arange(n)), {})[2] for n in (256, 257)
+        rotary_embedding.prepare((np.zeros((n, 64)), np.arange(n)), {"pairing": "half"})[2]
+        for n in (256, 257)
     )
     assert not beyond(small)
     assert beyond(large)

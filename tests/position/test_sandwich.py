@@ -65,11 +65,11 @@ def test_empty():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="heads: expected a positive integer, got 0"):
+    with pytest.raises(ValueError, match="heads: expected a positive whole number, got 0"):
         sandwich_bias(THETA, TEXT, TEXT, heads=0, centred=True)
-    with pytest.raises(TypeError, match="heads has no default"):
+    with pytest.raises(TypeError, match="needs .*heads"):
         sandwich_bias(THETA, TEXT, TEXT, centred=True)
-    with pytest.raises(TypeError, match="centred has no default"):
+    with pytest.raises(TypeError, match="needs .*centred"):
         sandwich_bias(THETA, TEXT, TEXT, heads=2)
     with pytest.raises(TypeError, match="frequencies: expected integers or float64"):
         sandwich_bias(THETA.astype("float32"), TEXT, TEXT, heads=2, centred=True)

@@ -136,11 +136,11 @@ def test_factors_broadcast_over_a_batch():
     ("options", "message"),
     [
         ({"ramp": "linear"}, "ramp: expected 'turns' .paper. or 'index' .code., got 'linear'"),
-        ({"base": None}, "base: expected a number above 1 for ramp='index', got None"),
-        ({"base": 0.5}, "base: expected a number above 1"),
+        ({"base": None}, "base: expected a finite number above 1 for ramp='index', got None"),
+        ({"base": 0.5}, "base: expected a finite number above 1"),
         ({"base": 500000.0}, "frequencies: expected powers of the base 500000.0"),
-        ({"slow": 32.0, "fast": 1.0}, "expected 0 < slow < fast"),
-        ({"slow": 0.0}, "expected 0 < slow < fast"),
+        ({"slow": 32.0, "fast": 1.0}, "slow.*: expected"),
+        ({"slow": 0.0}, "slow.*: expected"),
         ({"mscale": 1.0}, "mscale, mscale_all_dim: expected both or none"),
         ({"mscale_all_dim": 1.0}, "mscale, mscale_all_dim: expected both or none"),
         ({"factor": 0.5}, "factor: expected finite numbers from 1 on"),
@@ -157,7 +157,7 @@ def test_wrong_options_of_yarn(options, message):
 
 
 def test_ramp_has_no_default():
-    with pytest.raises(TypeError, match="ramp has no default"):
+    with pytest.raises(TypeError, match="needs .*ramp"):
         yarn_frequencies(THETA, **LLAMA)
 
 
@@ -199,7 +199,7 @@ def test_llama_3_is_yarn_of_the_paper():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"slow": 4.0, "fast": 1.0}, "expected 0 < slow < fast"),
+        ({"slow": 4.0, "fast": 1.0}, "slow.*: expected"),
         ({"trained_length": math.inf}, "trained_length: expected a positive finite number"),
         ({"factor": -8.0}, "factor: expected finite numbers from 1 on"),
     ],

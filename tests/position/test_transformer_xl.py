@@ -92,9 +92,9 @@ def test_clamped_distances_share_the_last_row():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="variant: expected one of .* got 'conformer'"):
+    with pytest.raises(ValueError, match="variant: expected .* got 'conformer'"):
         relative_shift(np.ones((2, 2)), variant="conformer")
-    with pytest.raises(TypeError, match="variant has no default"):
+    with pytest.raises(TypeError, match="needs .*variant"):
         relative_shift(np.ones((2, 2)))
     with pytest.raises(TypeError, match="key_positions: expected integers"):
         transformer_xl_logits(*_arrays(1, 1, 1), [0], [0.5])

@@ -65,9 +65,9 @@ def test_bad_input():
     weights = np.ones((6, 6))
     with pytest.raises(ValueError, match="table: expected an odd number of rows, 2 k . 1, got 4"):
         universal_relative_weights(weights, np.ones(4), TEXT, TEXT, order="k_minus_q")
-    with pytest.raises(ValueError, match="order: expected one of"):
+    with pytest.raises(ValueError, match="order: expected"):
         universal_relative_weights(weights, np.ones(5), TEXT, TEXT, order="j-i")
-    with pytest.raises(TypeError, match="order has no default"):
+    with pytest.raises(TypeError, match="needs .*order"):
         universal_relative_weights(weights, np.ones(5), TEXT, TEXT)
     with pytest.raises(TypeError, match="query_positions: expected integers"):
         universal_relative_weights(weights, np.ones(5), TEXT + 0.5, TEXT, order="k_minus_q")

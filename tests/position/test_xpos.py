@@ -74,9 +74,9 @@ def test_logits_fall_with_distance():
     ("options", "message"),
     [
         ({"role": "value"}, "role: expected 'query' or 'key', got 'value'"),
-        ({"scale_base": 0.0}, "centre, scale_base, gamma: expected finite numbers"),
-        ({"gamma": 0.0}, "centre, scale_base, gamma: expected finite numbers"),
-        ({"centre": math.nan}, "centre, scale_base, gamma: expected finite numbers"),
+        ({"scale_base": 0.0}, ": expected a (positive )?finite number"),
+        ({"gamma": 0.0}, ": expected a (positive )?finite number"),
+        ({"centre": math.nan}, ": expected a (positive )?finite number"),
         ({"pairing": "neox"}, "pairing: expected"),
     ],
 )
@@ -87,7 +87,7 @@ def test_wrong_options_of_xpos(options, message):
 
 
 def test_what_xpos_needs():
-    with pytest.raises(TypeError, match="centre has no default"):
+    with pytest.raises(TypeError, match="needs .*centre"):
         xpos_embedding(draw(3, 8), range(3), pairing="half", role="key")
     with pytest.raises(ValueError, match="even number from 2 to d = 7"):
         xpos_embedding(draw(3, 7), range(3), role="key", **XPOS)

@@ -23,7 +23,6 @@ causal = Evidence(
     sizes=_SIZES | {"n": Sizes(1, 1, 17)},
     empty=("n",),
     fixed={"version": "channel"},
-    options={"version": ("kernel",)},
     ties=({"v": "d"},),
 )
 

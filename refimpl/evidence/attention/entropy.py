@@ -15,14 +15,14 @@ entropy = Evidence(
     attention_entropy,
     sizes={"d": Sizes(1, 1, 8)},
     empty=("n", "m"),
-    options={"causal": ("top_left", "bottom_right", True), "softcap": (1.5,), "scale": (0.3,)},
+    options={"softcap": (1.5,), "scale": (0.3,)},
     combinations=({"window": (2, 1), "offset": 0}, {"causal": True, "offset": 2}),
     ties=({"m": "n"},),
 )
 lengths = Evidence(
     log_length_scale,
     fixed={"width": 64},
-    options={"clip": (True,), "trained_length": (128,), "width": (32,)},
+    options={"trained_length": (128,), "width": (32,)},
 )
 
 

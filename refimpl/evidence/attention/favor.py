@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.attention.favor import KINDS, favor_features, performer_attention
+from refimpl.attention.favor import favor_features, performer_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
 
+KINDS = favor_features.declared["kind"].values
 _SIZES = {"d": Sizes(1, 1, 8), "v": Sizes(1, 1, 8), "f": Sizes(2, 1, 33)}
 
 features = Evidence(
@@ -15,14 +16,12 @@ features = Evidence(
     sizes={"d": _SIZES["d"], "m": Sizes(1, 1, 16)},
     empty=("n",),
     fixed={"kind": "positive"},
-    options={"kind": KINDS[1:]},
 )
 performer = Evidence(
     performer_attention,
     sizes=_SIZES,
     empty=("n", "m"),
     fixed={"kind": "positive"},
-    options={"kind": ("hyperbolic",), "causal": ("top_left", "bottom_right", True)},
     combinations=({"causal": True, "offset": 2},),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )

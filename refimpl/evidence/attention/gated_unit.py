@@ -17,14 +17,12 @@ squared = Evidence(
     sizes={"d": _SMALL, "v": _SMALL},
     empty=("n", "m"),
     fixed=_FIXED,
-    options={"divisor": ("length_squared",), "causal": ("top_left", "bottom_right", True)},
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )
 unit = Evidence(
     gated_attention_unit,
     sizes={"n": Sizes(1, 1, 17), "e": _SMALL, "f": _SMALL, "s": _SMALL},
     fixed=_FIXED,
-    options={"divisor": ("length_squared",), "causal": (True,)},
 )
 
 

@@ -21,7 +21,7 @@ grouped = Evidence(
         "v": Sizes(1, 1, 6),
     },
     empty=("n", "m"),
-    options={"causal": ("top_left", "bottom_right", True), "softcap": (1.5,), "scale": (0.3,)},
+    options={"softcap": (1.5,), "scale": (0.3,)},
     combinations=({"causal": True, "offset": 2}, {"window": (2, 1), "offset": 0}),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )

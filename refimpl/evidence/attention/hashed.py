@@ -13,7 +13,7 @@ hashed = Evidence(
     hashed_attention,
     sizes={"h": Sizes(1, 1, 3), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6), "n": Sizes(1, 1, 17)},
     empty=("n",),
-    options={"causal": (True,), "chunk": (2, 5), "scale": (0.3,)},
+    options={"chunk": (2, 5), "scale": (0.3,)},
     combinations=({"causal": True, "chunk": 4},),
 )
 

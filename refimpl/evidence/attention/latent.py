@@ -15,7 +15,7 @@ latent = Evidence(
     latent_attention,
     sizes={axis: _SMALL for axis in "drcv"} | {axis: Sizes(1, 1, 9) for axis in "nm"},
     empty=("n", "m"),
-    options={"causal": ("top_left", "bottom_right", True), "scale": (0.3,)},
+    options={"scale": (0.3,)},
     combinations=({"causal": True, "offset": 2},),
     ties=({"m": "n"},),
 )

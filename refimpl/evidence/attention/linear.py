@@ -19,9 +19,7 @@ attention = Evidence(
     fixed={"features": "elu_plus_one"},
     options={
         "features": _FEATURES,
-        "causal": ("top_left", "bottom_right", True),
         "eps": (0.5,),
-        "empty": ("nan",),
     },
     combinations=({"causal": True, "offset": 2}, {"causal": True, "offset": -1}),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),

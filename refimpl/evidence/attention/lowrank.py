@@ -29,7 +29,6 @@ synthesizer = Evidence(
     synthesizer_attention,
     sizes={"v": _SMALL},
     empty=("n", "m"),
-    options={"causal": ("top_left", "bottom_right", True)},
     ties=({"m": "n"},),
 )
 dense = Evidence(
@@ -40,14 +39,13 @@ factorised = Evidence(
     sizes={"a": _SMALL, "b": _SMALL},
     empty=("n",),
     fixed={"order": "tiled"},
-    options={"order": ("outer",)},
 )
 cosformer = Evidence(
     cosformer_attention,
     sizes={"d": _SMALL, "v": _SMALL},
     empty=("n", "m"),
     fixed={"length": 64},
-    options={"causal": ("top_left", "bottom_right", True), "length": (128,), "eps": (0.5,)},
+    options={"length": (128,), "eps": (0.5,)},
     combinations=({"causal": True, "offset": 3},),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )

@@ -12,7 +12,6 @@ masks = Evidence(
     attention_mask,
     empty=("n", "m"),
     options={
-        "causal": (True,),
         "dilation": (2, 3),
         "chunk": (4,),
     },

@@ -20,9 +20,6 @@ mixed = Evidence(
     fixed={"chunk": 3, "divisor": "length_and_width", "linear_divisor": "seen", "causal": True},
     options={
         "chunk": (1, 4),
-        "divisor": _DIVISORS[1:],
-        "linear_divisor": _LINEAR_DIVISORS[1:],
-        "causal": (False,),
     },
     ties=({"v": "s"},),
 )

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.attention.nystrom import SEGMENTS, nystrom_attention, segment_means
+from refimpl.attention.nystrom import nystrom_attention, segment_means
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+
+SEGMENTS = segment_means.declared["segments"].values
 
 means = Evidence(
     segment_means,
     sizes={"n": Sizes(3, 1, 33), "d": Sizes(1, 1, 6)},
     fixed={"landmarks": 3},
-    options={"segments": SEGMENTS[1:], "landmarks": (1, 2)},
+    options={"landmarks": (1, 2)},
 )
 attention = Evidence(
     nystrom_attention,
     sizes={"n": Sizes(3, 1, 17), "m": Sizes(3, 1, 17), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6)},
     fixed={"landmarks": 3},
-    options={"segments": SEGMENTS[1:], "landmarks": (1,), "inverse": ("none",), "steps": (1,)},
+    options={"landmarks": (1,), "steps": (1,)},
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
     budget=Budget(k=6.0, floor=8.0),
 )

@@ -15,7 +15,6 @@ frechet = Evidence(
     frechet_distance,
     sizes={"n": Sizes(2, 1, 12), "d": Sizes(1, 1, 6), "m": Sizes(2, 1, 12)},
     fixed={"ddof": 1},
-    options={"ddof": (0,)},
     budget=Budget(k=8.0, floor=16.0),
 )
 

@@ -42,7 +42,6 @@ coefficient = Evidence(bhattacharyya_coefficient, **_RECORD)
 hellinger = Evidence(
     hellinger_squared,
     fixed={"normalisation": "unit"},
-    options={"normalisation": ("double",)},
     **_RECORD,
 )
 

@@ -14,9 +14,6 @@ sinusoids = Evidence(
     empty=("n",),
     fixed={"dim": 8} | PAPER,
     options={
-        "order": ("cos_first",),
-        "layout": ("half",),
-        "frequencies": ("t2t",),
         "base": (1000.0,),
         "dim": (2, 7, 64),
     },

@@ -19,7 +19,7 @@ axial = Evidence(
     axial_rotary_embedding,
     sizes={"n": Sizes(1, 1, 16), "d": Sizes(4, 4, 16), "a": Sizes(2, 1, 2)},
     empty=("n",),
-    options={"split": ("features",), "base": (100.0,)},
+    options={"base": (100.0,)},
     combinations=(
         {"pairing": "half", "split": "features"},
         {"pairing": "half", "split": "pairs"},
@@ -30,7 +30,7 @@ multimodal = Evidence(
     multimodal_rotary_embedding,
     sizes={"n": Sizes(1, 1, 16), "d": Sizes(4, 2, 20)},
     empty=("n",),
-    options={"pairing": ("interleaved",), "base": (100.0,)},
+    options={"base": (100.0,)},
     fixed={"pairing": "half", "arrangement": "contiguous", "sections": (1, 1, 0)},
 )
 places = Evidence(

@@ -12,7 +12,9 @@ from refimpl.position.bias import alibi_bias, alibi_slopes, kerple_bias
 slopes = Evidence(
     alibi_slopes,
     fixed={"heads": 12, "rule": "split"},
-    options={"heads": (1, 3, 8, 40), "rule": ("geometric",)},
+    options={
+        "heads": (1, 3, 8, 40),
+    },
     combinations=({"heads": 6, "rule": "geometric"}, {"heads": 16, "rule": None}),
 )
 alibi = Evidence(
@@ -20,14 +22,12 @@ alibi = Evidence(
     sizes={"h": Sizes(1, 1, 8)},
     empty=("n", "m"),
     fixed={"sides": "symmetric"},
-    options={"sides": ("causal", "key_index")},
 )
 kerple = Evidence(
     kerple_bias,
     sizes={"h": Sizes(1, 1, 8)},
     empty=("n", "m"),
     fixed={"kernel": "log"},
-    options={"kernel": ("power",)},
 )
 
 

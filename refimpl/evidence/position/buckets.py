@@ -14,7 +14,7 @@ t5 = Evidence(
     t5_buckets,
     empty=("n", "m"),
     fixed={"bidirectional": True},
-    options={"bidirectional": (False,), "buckets": (4, 64), "max_distance": (256,)},
+    options={"buckets": (4, 64), "max_distance": (256,)},
     combinations=({"bidirectional": False, "buckets": 2, "max_distance": 20},),
 )
 bias = Evidence(
@@ -22,7 +22,7 @@ bias = Evidence(
     sizes={"b": Sizes(4, 2, 32), "h": Sizes(1, 1, 8)},
     empty=("n", "m"),
     fixed={"bidirectional": True},
-    options={"bidirectional": (False,), "max_distance": (256,)},
+    options={"max_distance": (256,)},
 )
 deberta = Evidence(
     deberta_log_buckets,

@@ -13,7 +13,7 @@ continuous = Evidence(
     sizes={"h": Sizes(1, 1, 5), "s": Sizes(1, 1, 8), "a": Sizes(2, 1, 3)},
     empty=("n", "m"),
     fixed={"distance": "log", "limit": None},
-    options={"distance": ("linear", "log8"), "limit": (16.0,)},
+    options={"limit": (16.0,)},
     combinations=({"distance": "log8", "limit": 16.0},),
 )
 

@@ -14,7 +14,6 @@ convolution = Evidence(
     sizes={"c": Sizes(1, 1, 5), "w": Sizes(5, 1, 5), "o": Sizes(1, 1, 5)},
     empty=("n",),
     fixed={"padding": "zeros"},
-    options={"padding": ("circular", "reflect", "replicate")},
 )
 
 

@@ -24,8 +24,6 @@ flow = Evidence(
         "length": (1, 7),
         "interval": (0.01, 0.75),
         "steps": (1, 3),
-        "activation": ("identity", "relu"),
-        "method": ("three_eighths",),
     },
     combinations=(
         {"activation": "relu", "method": "three_eighths", "interval": 0.01, "steps": 5},

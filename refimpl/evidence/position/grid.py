@@ -18,10 +18,6 @@ grid = Evidence(
     empty=("n",),
     fixed={"dim": 16} | MAE,
     options={
-        "first": ("rows",),
-        "order": ("cos_first",),
-        "layout": ("interleaved",),
-        "frequencies": ("t2t",),
         "base": (1000.0,),
         "dim": (4, 14, 64),
     },

@@ -13,7 +13,6 @@ interaction = Evidence(
     position_interaction,
     sizes={"n": Sizes(1, 1, 8), "m": Sizes(1, 1, 8), "d": Sizes(4, 1, 4), "h": Sizes(2, 1, 2)},
     empty=("n", "m"),
-    options={"order": ("sin_first",)},
     fixed={"order": "cos_first"},
 )
 

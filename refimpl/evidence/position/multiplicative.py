@@ -17,7 +17,6 @@ product = Evidence(
     multiplicative_encoding,
     empty=("n", "d"),
     fixed={"parametrisation": "factor"},
-    options={"parametrisation": ("deviation",)},
 )
 order = Evidence(complex_order_encoding, sizes={"d": Sizes(1, 1, 16)}, empty=("n",))
 
@@ -26,7 +25,6 @@ products = Evidence(
     sizes={"d": Sizes(1, 1, 8)},
     empty=("n", "m"),
     fixed={"conjugate": False},
-    options={"conjugate": (True,)},
 )
 
 

@@ -12,7 +12,9 @@ recurrent = Evidence(
     recurrent_encoding,
     sizes={"d": Sizes(1, 1, 8)},
     fixed={"length": 5},
-    options={"length": (1, 2, 8), "activation": ("tanh",)},
+    options={
+        "length": (1, 2, 8),
+    },
 )
 
 

@@ -18,21 +18,20 @@ keys = Evidence(
     sizes={"d": Sizes(1, 1, 8), "r": Sizes(5, 1, 5)},
     empty=("n", "m"),
     fixed={"order": "k_minus_q"},
-    options={"order": ("q_minus_k",), "scale": (0.3,)},
+    options={"scale": (0.3,)},
 )
 values = Evidence(
     relative_attention_values,
     sizes={"v": Sizes(1, 1, 8), "r": Sizes(5, 1, 5)},
     empty=("n", "m"),
     fixed={"order": "k_minus_q"},
-    options={"order": ("q_minus_k",)},
 )
 deberta = Evidence(
     disentangled_logits,
     sizes={"d": Sizes(1, 1, 8), "r": Sizes(8, 2, 16)},
     empty=("n", "m"),
     fixed={"p2c_index": "code"},
-    options={"p2c_index": ("paper",), "scale": (0.3,)},
+    options={"scale": (0.3,)},
     combinations=({"log_buckets": True, "max_position": 9}, {"log_buckets": True}),
 )
 

@@ -13,7 +13,7 @@ rerope = Evidence(
     rerope_logits,
     sizes={"n": Sizes(1, 1, 8), "m": Sizes(1, 1, 8), "d": Sizes(2, 2, 12)},
     empty=("n", "m"),
-    options={"pairing": ("interleaved",), "leak": (4.0, 1.0), "base": (100.0,)},
+    options={"leak": (4.0, 1.0), "base": (100.0,)},
     fixed={"pairing": "half", "window": 3},
 )
 

@@ -17,7 +17,6 @@ embedding = Evidence(
         "pairing": ("interleaved", "half"),
         "base": (500000.0,),
         "attention_factor": (1.2,),
-        "inverse": (True,),
     },
     combinations=(
         {"rotary_dim": 2},

@@ -21,7 +21,7 @@ linear = Evidence(
         "v": Sizes(1, 1, 6),
     },
     empty=("n", "m"),
-    options={"pairing": ("interleaved",), "causal": (True,), "base": (100.0,)},
+    options={"base": (100.0,)},
     fixed={"pairing": "half"},
 )
 

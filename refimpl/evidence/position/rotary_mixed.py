@@ -16,7 +16,6 @@ mixed = Evidence(
     mixed_rotary_embedding,
     sizes={"n": Sizes(1, 1, 16), "d": Sizes(8, 1, 16), "a": Sizes(1, 1, 3), "h": Sizes(1, 1, 4)},
     empty=("n",),
-    options={"pairing": ("half",), "inverse": (True,)},
     combinations=({"pairing": "half", "inverse": True},),
     fixed={"pairing": "interleaved"},
 )

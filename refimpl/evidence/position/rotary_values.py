@@ -14,7 +14,7 @@ mixture = Evidence(
     value_rotary_mixture,
     sizes={"n": Sizes(1, 1, 8), "m": Sizes(1, 1, 8), "v": Sizes(2, 2, 12)},
     empty=("n", "m"),
-    options={"pairing": ("interleaved",), "base": (100.0,)},
+    options={"base": (100.0,)},
     fixed={"pairing": "half"},
 )
 

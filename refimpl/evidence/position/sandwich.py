@@ -25,7 +25,9 @@ sandwich = Evidence(
     sizes={"f": Sizes(1, 1, 8)},
     empty=("n", "m"),
     fixed={"heads": 3, "centred": False},
-    options={"heads": (1, 8), "centred": (True,)},
+    options={
+        "heads": (1, 8),
+    },
     combinations=({"heads": 12, "centred": True},),
 )
 

@@ -16,7 +16,7 @@ _SIZES = {"h": Sizes(1, 1, 32)}
 yarn = Evidence(
     yarn_frequencies,
     sizes=_SIZES,
-    options={"ramp": ("turns",), "truncate": (False,), "attention_factor": (1.0, 1.25)},
+    options={"attention_factor": (1.0, 1.25)},
     combinations=(
         {"mscale": 1.0, "mscale_all_dim": 0.707},
         {"mscale": 0.707, "mscale_all_dim": 0.0},

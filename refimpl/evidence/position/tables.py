@@ -29,7 +29,9 @@ interpolated = Evidence(
     interpolated_encoding,
     sizes={"r": Sizes(1, 1, 12), "d": Sizes(1, 1, 16)},
     fixed={"length": 7, "align_corners": False},
-    options={"length": (1, 3, 12), "align_corners": (True,), "kernel": ("cubic",)},
+    options={
+        "length": (1, 3, 12),
+    },
     combinations=(
         {"kernel": "cubic", "cubic": -0.5},
         {"kernel": "cubic", "align_corners": True, "length": 10},

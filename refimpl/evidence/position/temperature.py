@@ -11,7 +11,7 @@ from refimpl.position.temperature import position_query_scale
 temperature = Evidence(
     position_query_scale,
     fixed={"counted_from": 1},
-    options={"counted_from": (0,), "floor_scale": (100.0,), "attention_scale": (0.5,)},
+    options={"floor_scale": (100.0,), "attention_scale": (0.5,)},
     combinations=({"counted_from": 0, "floor_scale": 2.5},),
 )
 

@@ -18,7 +18,7 @@ _VIDEO = (2, (3, 1, 2), 1, (2, 4, 3), 2)
 tied = Evidence(
     tied_positions,
     fixed={"segments": (3, (1, 2, 4), 2), "rule": "tv"},
-    options={"rule": ("tie", "tie_equivalent"), "segments": (*_IMAGES, _VIDEO)},
+    options={"segments": (*_IMAGES, _VIDEO)},
     combinations=(
         *({"segments": s, "rule": "tie"} for s in _IMAGES),
         {"segments": _VIDEO, "rule": "tie_equivalent"},

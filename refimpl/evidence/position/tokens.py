@@ -12,7 +12,6 @@ tokens = Evidence(
     token_positions,
     empty=("n",),
     fixed={"convention": "count"},
-    options={"convention": ("fairseq",)},
     combinations=({"convention": "fairseq", "padding_index": 0},),
 )
 

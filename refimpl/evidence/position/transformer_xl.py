@@ -20,7 +20,6 @@ shift = Evidence(
     relative_shift,
     sizes={"l": Sizes(1, 1, 16), "k": Sizes(1, 1, 33)},
     fixed={"variant": "transformer_xl"},
-    options={"variant": ("xlnet",)},
 )
 
 

@@ -16,7 +16,6 @@ universal = Evidence(
     sizes={"r": Sizes(5, 2, 5)},
     empty=("n", "m"),
     fixed={"order": "k_minus_q"},
-    options={"order": ("q_minus_k",)},
 )
 
 

@@ -14,7 +14,7 @@ xpos = Evidence(
     xpos_embedding,
     sizes={"n": Sizes(1, 1, 12), "d": Sizes(2, 2, 16)},
     empty=("n",),
-    options={"pairing": ("interleaved",), "role": ("key",), "scale_base": (64.0,)},
+    options={"scale_base": (64.0,)},
     combinations=({"role": "key", "centre": 2.0}, {"gamma": 0.2, "base": 100.0}),
     fixed={"pairing": "half", "role": "query", "centre": 0.0},
 )
