@@ -29,6 +29,8 @@ def __getattr__(name: str):
         raise AttributeError(
             f"module 'refimpl' has no attribute {name!r}: {error.args[0]}"
         ) from None
+    if found.name != name:
+        raise AttributeError(f"module 'refimpl': {name} is called {found.name} here")
     # The next access does not come here.
     globals()[name] = found
     return found

@@ -1,15 +1,21 @@
-"""The command line: ``refimpl list | show | check | peers | golden | bench``."""
+"""The command line: ``refimpl list | find | show | check | peers | golden | bench``."""
 
 from __future__ import annotations
 
 import argparse
-import ast
+import inspect
 import json
+import os
 import sys
+import traceback
+from collections.abc import Iterator
 
 import numpy as np
 
-from refimpl.formula import TOPICS, find, formulas
+import refimpl
+from refimpl.formula import BROKEN, TOPICS, Formula, find, formulas, search
+
+COULD_NOT_RUN = 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -17,98 +23,100 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.print_usage(sys.stderr)
-        self.exit(3, f"{self.prog}: error: {message}\n")
+        self.exit(COULD_NOT_RUN, f"{self.prog}: error: {message}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    """Run a command; whatever goes wrong on our side ends in 3, never in a verdict."""
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal that cannot print a letter of a name must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    chosen = _parser().parse_args(arguments)
     try:
-        return chosen.run(chosen)
-    except (KeyError, LookupError) as error:
-        print(f"refimpl: {error.args[0]}", file=sys.stderr)
-        return 3
+        code = chosen.run(chosen)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Who reads has left. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_RUN
+    except (LookupError, OSError) as error:
+        _complain(error.args[0] if isinstance(error, LookupError) else str(error))
+        return COULD_NOT_RUN
+    except Exception:  # noqa: BLE001 (a traceback's own exit code, 1, would read as FAIL)
+        _complain(f"internal error, please report it:\n{traceback.format_exc()}")
+        return COULD_NOT_RUN
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        print(f"refimpl: {text}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="refimpl", description="The reference oracle.")
+    parser.add_argument("--version", action="version", version=f"refimpl {refimpl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("list", help="all formulas")
-    command.add_argument("topic", nargs="?", choices=TOPICS)
-    command.add_argument("--json", action="store_true")
-    command.set_defaults(run=_list)
+    def command(name: str, run, text: str, **more) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, **more)
+        added.set_defaults(run=run)
+        return added
 
-    command = commands.add_parser(
-        "show", help="one formula: statement, conventions, laws, known mistakes"
-    )
-    command.add_argument("name")
-    command.set_defaults(run=_show)
-
-    command = commands.add_parser(
-        "check",
-        help="is this implementation right?",
-        description="Exit code: 0 pass, 1 fail, 2 no evidence, 3 could not run.",
-    )
-    command.add_argument("name", help="formula, e.g. softmax_attention")
-    command.add_argument("candidate", nargs="?", help="package.module:function or file.py:function")
-    command.add_argument("--command", help="a program: gets an input and an output .npz file")
-    command.add_argument(
-        "--dtype", default="float64", help="precision of the inputs (default float64)"
-    )
-    command.add_argument(
-        "--arrays", default="", help="numpy, torch, jax or cupy (default: inferred)"
-    )
-    command.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="fix an option of the formula",
-    )
-    command.add_argument(
-        "--grad", action="store_true", help="check gradients (torch, JAX, or --vjp)"
-    )
-    command.add_argument(
-        "--vjp", default="", help="module:function(g, *arrays, **options), implies --grad"
-    )
-    command.add_argument(
-        "--strict", action="store_true", help="only the most accurate form sets the bound"
-    )
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--seconds", type=float, default=4.0, help="time for trials (default 4)")
-    command.add_argument("--json", action="store_true")
-    command.set_defaults(run=_check)
-
-    command = commands.add_parser(
-        "peers", help="check every known public implementation that is installed"
-    )
-    command.add_argument("names", nargs="*", help="formulas (default: all)")
-    command.add_argument("--json", action="store_true")
-    command.set_defaults(run=_peers)
-
-    command = commands.add_parser(
-        "golden", help="inputs and answers of 50 digits, for suites in any language"
-    )
-    command.add_argument("name")
-    command.add_argument("--format", choices=("json", "npz"), default="json")
-    command.add_argument(
-        "--output", help="file (needed for npz; JSON goes to the terminal by default)"
-    )
-    command.set_defaults(run=_golden)
-
-    command = commands.add_parser("bench", help="time a formula's forms")
-    command.add_argument("names", nargs="*", help="formulas (default: all with several forms)")
-    command.add_argument("--size", type=int, default=512)
-    command.set_defaults(run=_bench)
+    added = command("list", _list, "all formulas")
+    added.add_argument("topic", nargs="?", choices=TOPICS)
+    added.add_argument("--json", action="store_true")
+    added = command("find", _find, "formulas by a word: their names, other names, what they say")
+    added.add_argument("word", help="e.g. gqa, rope, fid, sliding")
+    added = command("show", _show, "one formula: statement, conventions, laws, known mistakes")
+    added.add_argument("name")
+    description = "Exit code: 0 pass, 1 fail, 2 no evidence, 3 could not run."
+    _check_arguments(command("check", _check, "is this right?", description=description))
+    text = "check every known public implementation that is installed"
+    added = command("peers", _peers, text)
+    added.add_argument("names", nargs="*", help="formulas (default: all)")
+    added.add_argument("--json", action="store_true")
+    text = "inputs and answers of 50 digits, for suites in any language"
+    added = command("golden", _golden, text)
+    added.add_argument("name")
+    added.add_argument("--format", choices=("json", "npz"), default="json")
+    text = "file (needed for npz; JSON goes to the terminal by default)"
+    added.add_argument("--output", help=text)
+    added = command("bench", _bench, "time a formula's forms")
+    added.add_argument("names", nargs="*", help="formulas (default: all with several forms)")
+    added.add_argument("--size", type=int, default=512)
     return parser
 
 
-# ----------------------------------------------------------------------------- list and show
+def _check_arguments(added: argparse.ArgumentParser) -> None:
+    from refimpl.check.trial import SECONDS
+
+    def option(name: str, text: str, **more) -> None:
+        added.add_argument(name, help=text, **more)
+
+    option("name", "formula, e.g. softmax_attention")
+    option("candidate", "package.module:function or file.py:function", nargs="?")
+    option("--command", "a program: gets an input and an output .npz file")
+    option("--dtype", "precision of the inputs (default float64)", default="float64")
+    option("--arrays", "numpy, torch, jax or cupy (default: inferred)", default="")
+    more = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
+    option("--option", "fix an option of the formula", **more)
+    option("--grad", "check gradients (torch, JAX, or --vjp)", action="store_true")
+    option("--vjp", "module:function(g, *arrays, **options), implies --grad", default="")
+    option("--strict", "only the most accurate form sets the bound", action="store_true")
+    added.add_argument("--seed", type=int, default=0)
+    text = f"time for trials (default {SECONDS:g})"
+    option("--seconds", text, type=float, default=SECONDS)
+    added.add_argument("--json", action="store_true")
+
+
+# ----------------------------------------------------------------------- list, find and show
 
 
 def _list(chosen) -> int:
     records = list(formulas(chosen.topic))
+    for name, error in BROKEN.items():
+        _complain(f"{name} cannot be imported: {type(error).__name__}: {error}")
     if chosen.json:
         content = [
             {"name": f.name, "topic": f.topic, "signature": str(f.signature), "source": f.source}
@@ -116,15 +124,23 @@ def _list(chosen) -> int:
         ]
         print(json.dumps(content, indent=1))
         return 0
-    for record in records:
-        print(
-            f"{record.topic:10} {record.name:24} {str(record.signature):28} {_first_line(record)}"
-        )
+    if not records:
+        _complain(f"{chosen.topic} has no formulas yet")
+    _print_lines(records)
     return 0
 
 
-def _first_line(record) -> str:
-    return record.summary
+def _find(chosen) -> int:
+    records = list(search(chosen.word))
+    if not records:
+        raise LookupError(f"nothing says {chosen.word!r}; try another word, or refimpl list")
+    _print_lines(records)
+    return 0
+
+
+def _print_lines(records: list[Formula]) -> None:
+    for f in records:
+        print(f"{f.topic:10} {f.name:24} {str(f.signature):28} {f.summary}")
 
 
 def _show(chosen) -> int:
@@ -132,11 +148,15 @@ def _show(chosen) -> int:
 
     record = find(chosen.name)
     print(f"{record.name} {record.signature}   ({record.module})\n")
+    if "textbook" in record.forms:
+        print("As textbooks write it:\n")
+        print(inspect.getsource(record.forms["textbook"].body))
     print(record.documentation)
     print(f"\nSource: {record.source}")
     print(f"Arrays: {', '.join(f'{k}{v}' for k, v in record.describe_arrays().items())}")
     print(f"Forms: {', '.join(record.forms)}")
     print(f"Gradients: {', '.join(record.differentiable) or 'none: ' + record.reason}")
+    print("\n".join(_options_table(record)))
     of = evidence(record)
     for title, entries in (
         ("Laws", of.laws),
@@ -151,13 +171,24 @@ def _show(chosen) -> int:
     return 0
 
 
+def _options_table(record: Formula) -> Iterator[str]:
+    """Each option with its default and what it may be."""
+    if record.declared:
+        yield "\nOptions"
+    for name, option in record.declared.items():
+        owners = [form for form, f in record.forms.items() if name in f.options]
+        default = "needed" if option.is_required else f"default {option.default!r}"
+        form = f", form {owners[0]!r}" if name not in record.options else ""
+        yield f"  {name}: {option.expected} ({default}{form})"
+
+
 # ------------------------------------------------------------------------------------- check
 
 
 def _check(chosen) -> int:
     from refimpl.check import candidate as candidates
     from refimpl.check import check, report
-    from refimpl.check.run import COULD_NOT_RUN, EXIT_CODES, Result
+    from refimpl.check.trial import Result
     from refimpl.numerics import unit_roundoff
 
     record = find(chosen.name)
@@ -168,13 +199,13 @@ def _check(chosen) -> int:
         if chosen.command:
             found = candidates.command(chosen.command, record)
         else:
-            found = candidates.load(chosen.candidate, chosen.arrays, chosen.vjp)
+            found = candidates.load_candidate(chosen.candidate, chosen.arrays, chosen.vjp)
         options = _options(record, chosen.option)
-    except (candidates.CannotRun, ValueError) as error:
+    except (candidates.CannotRun, ValueError, TypeError) as error:
         result = Result(record, chosen.candidate or chosen.command or "", chosen.dtype, "")
-        result.verdict, result.reason = COULD_NOT_RUN, str(error)
+        result.reason = str(error)
         print(report.as_json(result) if chosen.json else report.text(result))
-        return EXIT_CODES[COULD_NOT_RUN]
+        return result.exit_code
     result = check(
         record,
         found,
@@ -186,21 +217,25 @@ def _check(chosen) -> int:
         seconds=chosen.seconds,
         progress=_progress(),
     )
-    if sys.stderr.isatty():
+    if _has_terminal():
         print("\r\033[K", end="", file=sys.stderr)
     print(report.as_json(result) if chosen.json else report.text(result))
     return result.exit_code
 
 
+def _has_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def _progress():
     """Progress on a terminal's standard error; nothing in a pipe."""
-    if not sys.stderr.isatty():
+    if not _has_terminal():
         return lambda text: None
     return lambda text: print(f"\r\033[K{text[:78]}", end="", file=sys.stderr, flush=True)
 
 
-def _options(record, texts: list[str]) -> dict:
-    """``name=value`` with Python literals; a word that is no literal is text."""
+def _options(record: Formula, texts: list[str]) -> dict:
+    """``name=value`` as the option's declaration reads it; arrays are lists of numbers."""
     options = {}
     for text in texts:
         name, separator, value = text.partition("=")
@@ -208,12 +243,14 @@ def _options(record, texts: list[str]) -> dict:
             raise ValueError(
                 f"--option: expected NAME=VALUE, NAME in {', '.join(record.options)}; got {text!r}"
             )
-        try:
-            options[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[name] = value
-        if isinstance(options[name], list):
-            options[name] = np.asarray(options[name])
+        if name in record.declared:
+            option = record.declared[name]
+            try:
+                options[name] = option.take(option.parse(value))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"--option {error}") from None
+        else:
+            options[name] = np.asarray(json.loads(value.replace("True", "true")))
     return options
 
 
@@ -223,18 +260,16 @@ def _options(record, texts: list[str]) -> dict:
 def _peers(chosen) -> int:
     from refimpl.check import peers
 
-    for name in chosen.names:
-        find(name)
-    return peers.main(chosen.names, as_json=chosen.json)
+    return peers.main([find(name).name for name in chosen.names], as_json=chosen.json)
 
 
 def _golden(chosen) -> int:
     from refimpl import golden
 
     record = find(chosen.name)
-    content = golden.load(record)
+    content = golden.load_golden(record)
     if chosen.format == "json":
-        text = json.dumps(content, indent=1)
+        text = golden.as_text(content)
         if chosen.output:
             with open(chosen.output, "w", encoding="utf-8") as file:
                 file.write(text + "\n")
@@ -242,8 +277,8 @@ def _golden(chosen) -> int:
             print(text)
         return 0
     if not chosen.output:
-        print("refimpl: --format npz needs --output FILE", file=sys.stderr)
-        return 3
+        _complain("--format npz needs --output FILE")
+        return COULD_NOT_RUN
     np.savez(chosen.output, **golden.as_arrays(record, content))
     return 0
 
@@ -251,7 +286,7 @@ def _golden(chosen) -> int:
 def _bench(chosen) -> int:
     from refimpl.check import bench
 
-    return bench.main(chosen.names, chosen.size)
+    return bench.main([find(name).name for name in chosen.names], chosen.size)
 
 
 if __name__ == "__main__":

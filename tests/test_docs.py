@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens: docstrings, the README's examples and commands."""
+"""What the documentation shows is what happens: docstrings, examples and commands of the pages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 
 import refimpl
+from refimpl.formula import TOPICS
 from tests.table import FORMULAS
 from tools import index
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = [
+    *(ROOT / "README.md", ROOT / "refimpl" / "README.md", ROOT / "tools" / "README.md"),
+    *(ROOT / "refimpl" / folder / "README.md" for folder in ("check", "evidence")),
+]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 FILES = {
     match[1]: text for text in PYTHON if (match := re.match(r"# (\w+\.py)\n", text)) is not None
@@ -47,7 +52,7 @@ def needs_torch(command: str) -> bool:
 
 
 def run_command(command: str, folder: Path) -> subprocess.CompletedProcess:
-    """A command of the README, in a folder with the README's files."""
+    """A command of a page, in a folder with the pages' files."""
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
     words = shlex.split(command.replace("python ", f"{shlex.quote(sys.executable)} "))
@@ -82,10 +87,10 @@ def test_examples_of_modules():
                 assert not result.failed, example.name
 
 
-# ------------------------------------------------------------------------------------- README
+# -------------------------------------------------------------------------------------- pages
 
 
-def test_readme_has_examples_of_every_kind():
+def test_there_are_examples_of_every_kind():
     assert len(FILES) >= 2
     assert len(SCRIPTS) >= 3
     assert SESSIONS
@@ -94,7 +99,7 @@ def test_readme_has_examples_of_every_kind():
 
 @pytest.mark.parametrize("text", SESSIONS)
 def test_session(text):
-    _run(text, "README.md")
+    _run(text, "page")
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
@@ -117,16 +122,31 @@ def test_command_does_what_is_shown(command, output, tmp_path):
             assert line in done.stdout.splitlines()
 
 
-def test_index_is_that_of_the_table():
-    assert index.updated(README) == README, "run python -m tools.index"
+@pytest.mark.parametrize("path", index.pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_pages_are_those_of_the_table(path):
+    assert path.read_text(encoding="utf-8") == index.pages()[path], "run python -m tools.index"
 
 
-def test_options_and_commands_that_the_readme_names_exist():
+def test_links_lead_somewhere():
+    every = [*PAGES, *(p for p in index.pages() if p.suffix == ".md")]
+    for page in every:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_folder_of_the_library_explains_itself():
+    folders = [ROOT / "refimpl", ROOT / "tools"]
+    folders += [ROOT / "refimpl" / name for name in ("check", "evidence", *TOPICS)]
+    assert [f for f in folders if f.is_dir() and not (f / "README.md").is_file()] == []
+
+
+def test_options_and_commands_that_the_pages_name_exist():
     from refimpl.__main__ import main
 
-    for name in sorted(set(re.findall(r"python -m refimpl (\w+)", README))):
+    for name in sorted(set(re.findall(r"python -m refimpl (\w+)", TEXT))):
         with pytest.raises(SystemExit) as stopped:
             main([name, "--help"])
         assert stopped.value.code == 0
-    for name in sorted(set(re.findall(r"python -m (tools\.\w+)", README))):
+    for name in sorted(set(re.findall(r"python -m (tools\.\w+)", TEXT))):
         assert importlib.util.find_spec(name), name

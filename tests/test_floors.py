@@ -27,7 +27,7 @@ FLOORS = {
     "numerics": 2,
     "core": 3,
     **dict.fromkeys(TOPICS, 4),
-    "golden": 5,
+    "golden": 6,
     "evidence": 5,
     "check": 6,
     "testing": 7,

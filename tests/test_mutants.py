@@ -8,7 +8,7 @@ import pytest
 
 from refimpl.check import check
 from refimpl.check.candidate import Candidate
-from refimpl.check.run import PASS
+from refimpl.check.trial import PASS
 from refimpl.evidence import evidence
 from tests.table import DIFFERENTIABLE, each, each_formula
 
@@ -23,14 +23,14 @@ def _itself(formula):
 def test_the_formula_passes_and_every_mutant_dies(formula):
     result = check(formula, _itself(formula), dtype="float32", seconds=60.0)
     assert result.verdict == PASS, result.reason or result.worst
-    assert [name for name, dead in result.killed.items() if not dead] == []
+    assert result.power.missed == ()
 
 
 @each_formula(DIFFERENTIABLE)
 def test_the_gradient_passes_and_every_gradient_mutant_dies(formula):
     result = check(formula, _itself(formula), dtype="float32", gradients=True, seconds=60.0)
     assert result.verdict == PASS, result.reason or result.worst
-    assert [name for name, dead in result.killed.items() if not dead] == []
+    assert result.power.missed == ()
 
 
 def _through_float32(formula):

@@ -49,7 +49,7 @@ def test_has_evidence_that_does_not_come_from_itself(formula):
 
 @each_formula()
 def test_has_golden_values(formula):
-    content = golden.load(formula)
+    content = golden.load_golden(formula)
     assert content["digits"] >= 50
     assert len(content["cases"]) >= 2
 
@@ -75,7 +75,7 @@ def test_topic_evidence_and_golden_lie_at_the_same_path(formula):
     assert evidence(formula).regimes
     module = inspect.getmodule(next(iter(evidence(formula).laws.values())).claims).__name__
     assert module.startswith(f"refimpl.evidence.{topic}")
-    assert golden.load(formula)["definition"] == f"tools.golden.{topic}.{file}"
+    assert golden.load_golden(formula)["definition"] == f"tools.golden.{topic}.{file}"
 
 
 def test_sources_of_mutants_are_addresses():

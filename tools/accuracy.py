@@ -1,8 +1,8 @@
-"""The README's tables of exactness: ``python -m tools.accuracy`` writes them.
+"""The tables of exactness in tools/README.md: ``python -m tools.accuracy`` writes them.
 
 Distances of Gaussians and logits of rotated vectors by this library and by public code, on the
 same numbers, beside the exact answer. ``--check`` computes our column anew, which needs no other
-library, and compares it with what the README says.
+library, and compares it with what the page says.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from operator import itemgetter
+from pathlib import Path
 from typing import NamedTuple
 
 import mpmath
@@ -22,8 +23,9 @@ import numpy as np
 from refimpl.check.peers import gaussian, gaussian_transport, position
 from refimpl.formula import find
 from tools import golden
-from tools.index import README, between
+from tools.index import between
 
+PAGE = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- exactness: begin -->\n", "<!-- exactness: end -->\n"
 D = 6
 DIGITS = 80
@@ -317,7 +319,7 @@ def _value(row: Row) -> str:
 
 
 def printed(readme: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """What the README says: the exact value and our error, by formula and case."""
+    """What the page says: the exact value and our error, by formula and case."""
     _, inside, _ = between(readme, BEGIN, END)
     found, formula = {}, ""
     for line in inside.splitlines():
@@ -354,7 +356,7 @@ def _holds(found: str, says: str, floor: float = FLOOR) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit code 1 where ours is not so")
-    readme = README.read_text(encoding="utf-8")
+    readme = PAGE.read_text(encoding="utf-8")
     if parser.parse_args().check:
         found = list(disagreements(readme))
         print("\n".join(found), end="\n" if found else "")
@@ -365,7 +367,7 @@ def main() -> int:
     before, _, after = between(readme, BEGIN, END)
     tables = text()
     print(tables)
-    README.write_text(before + BEGIN + tables + END + after, encoding="utf-8")
+    PAGE.write_text(before + BEGIN + tables + END + after, encoding="utf-8")
     return 0
 
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from refimpl.check.candidate import Candidate
-from refimpl.check.run import FAIL, Result, Run
+from refimpl.check.run import Run
+from refimpl.check.trial import FAIL, Result
 from refimpl.formula import Formula
 
 

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl import backend
+from refimpl.check.autograd import positional_names
 from refimpl.check.budget import Problem, as_outputs
 from refimpl.check.candidate import Candidate, silence
-from refimpl.check.gradient import cotangents, positional_names
 from refimpl.check.peers import PEERS, Peer
+from refimpl.check.question import cotangents
 from refimpl.evidence import Case, evidence
 from refimpl.formula import Formula, find, formulas
 

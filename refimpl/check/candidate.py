@@ -40,11 +40,14 @@ class CannotRun(Exception):
 
 
 class Answer(NamedTuple):
-    """What a candidate returned: values in float64, the names of their types, and remarks."""
+    """What a candidate returned: values in float64, the names of their types, and remarks.
+
+    A remark is a kind and a text, see :mod:`refimpl.check.trial`.
+    """
 
     outputs: tuple[np.ndarray, ...]
     dtypes: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 class Refusal(NamedTuple):
@@ -123,7 +126,8 @@ class Candidate:
             if not _same_bits(_snapshot(x), old)
         ]
         if changed:
-            answer = answer._replace(notes=(*answer.notes, f"overwrites its input {changed[0]}"))
+            note = ("overwrites", f"overwrites its input {changed[0]}")
+            answer = answer._replace(notes=(*answer.notes, note))
         return answer
 
 
@@ -151,7 +155,7 @@ def read(result: Any, count: int) -> Answer:
     else:
         values = [result]
     if len(values) > count:
-        notes = (f"returns {len(values)} values; the first {count} are judged",)
+        notes = (("extra", f"returns {len(values)} values; the first {count} are judged"),)
         values = values[:count]
     if len(values) < count:
         raise TypeError(f"returned {len(values)} value(s), the formula has {count} outputs")
@@ -228,7 +232,7 @@ CONVERTERS = {"numpy": _to_numpy, "torch": _to_torch, "jax": _to_jax, "cupy": _t
 # ---------------------------------------------------------------------------------- loading
 
 
-def load(path: str, library: str = "", gradient: str = "") -> Candidate:
+def load_candidate(path: str, library: str = "", gradient: str = "") -> Candidate:
     """A candidate from ``module:function`` or ``file.py:function``."""
     if library and library not in LIBRARIES:
         raise CannotRun(f"arrays: expected one of {', '.join(LIBRARIES)}, got {library!r}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from refimpl.check.budget import Judgement
 from refimpl.check.candidate import Answer, Refusal
-from refimpl.check.run import FAIL, PASS, Result, Trial
+from refimpl.check.trial import FAIL, PASS, Result, Trial
 
 
 def text(result: Result) -> str:
@@ -36,7 +36,7 @@ def text(result: Result) -> str:
     if result.trials:
         lines.append(f"  cases      {_cases(result)}")
         lines.append(f"  power      {_power(result)}")
-    lines += [f"  note       {note}" for note in result.notes[:8]]
+    lines += [f"  note       {note.text}" for note in result.notes[:8]]
     lines += _options(result)
     if result.shrunk is not None:
         lines += ["", "smallest failing case:", *_indent(reproduction(result, result.shrunk))]
@@ -66,21 +66,20 @@ def _at(judgement: Judgement) -> str:
 
 
 def _cases(result: Result) -> str:
-    judged = [t for t in result.trials if not t.plan.advisory]
     failed = len(result.failures)
-    weak = sum(all(b.is_weak for b in t.bounds) for t in judged)
-    text = f"{len(judged)} judged, {failed} failed"
+    weak = sum(all(b.is_weak for b in t.bounds) for t in result.judged)
+    text = f"{len(result.judged)} judged, {failed} failed"
     text += f", {weak} too ill-conditioned in {result.dtype} to tell" if weak else ""
     return text + (f", {result.left_out} left out for time" if result.left_out else "")
 
 
 def _power(result: Result) -> str:
-    killed = [name for name, dead in result.killed.items() if dead]
-    alive = [name for name, dead in result.killed.items() if not dead]
-    shown = ", ".join(alive[:4]) + (", ..." if len(alive) > 4 else "")
-    return f"would have rejected {len(killed)} of {len(result.killed)} wrong variants" + (
-        f"; not: {shown}" if alive else ""
-    )
+    rejected, missed, out_of_reach = result.power
+    text = f"would have rejected {len(rejected)} of {len(rejected) + len(missed)} mistakes"
+    if out_of_reach:
+        text += f" ({len(out_of_reach)} need options that it does not take)"
+    shown = ", ".join(missed[:4]) + (", ..." if len(missed) > 4 else "")
+    return text + (f"; not: {shown}" if missed else "")
 
 
 def _options(result: Result) -> list[str]:
@@ -165,14 +164,14 @@ def as_json(result: Result) -> str:
         "dtype": result.dtype,
         "arrays": result.library,
         "seconds": round(result.seconds, 3),
-        "cases": sum(not t.plan.advisory for t in result.trials),
+        "cases": len(result.judged),
         "failures": [_trial_json(t) for t in result.failures[:10]],
         "failed": len(result.failures),
         "left_out": result.left_out,
         "worst": None if worst is None else _trial_json(worst),
         "diagnosis": [e._asdict() for e in result.explanations],
-        "power": result.killed,
-        "notes": result.notes,
+        "power": {k: list(v) for k, v in result.power._asdict().items()},
+        "notes": [note._asdict() for note in result.notes],
         "fixed": {k: repr(v) for k, v in result.fixed.items()},
         "not_taken": result.unnamed,
         "reproduction": None if result.shrunk is None else reproduction(result, result.shrunk),

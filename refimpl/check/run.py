@@ -1,31 +1,32 @@
-"""Run a candidate against a formula: trials, verdict, and what the run would have caught."""
+"""Run a candidate against a formula: plans, trials, and the verdict."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from refimpl.check import gradient
-from refimpl.check.budget import (
-    Bound,
-    Judgement,
-    Problem,
-    as_outputs,
-    bounds,
-    judge,
-    value_bounds,
-)
+from refimpl.check import trial as kinds
+from refimpl.check.budget import Problem
 from refimpl.check.candidate import Answer, Candidate, CannotRun, Refusal
-from refimpl.evidence import Case, Evidence, evidence
+from refimpl.check.mistakes import power
+from refimpl.check.question import Gradients, Values
+from refimpl.check.trial import (
+    COULD_NOT_RUN,
+    FAIL,
+    NO_EVIDENCE,
+    PASS,
+    SECONDS,
+    Plan,
+    Result,
+    Trial,
+)
+from refimpl.evidence import Case, ClosedForm, Evidence, Regime, evidence
 from refimpl.formula import Formula
-
-PASS, FAIL, NO_EVIDENCE, COULD_NOT_RUN = "pass", "fail", "no evidence", "could not run"
-EXIT_CODES = {PASS: 0, FAIL: 1, NO_EVIDENCE: 2, COULD_NOT_RUN: 3}
 
 # Sizes of the axes, in order of appearance: fewer keys than queries, more, as many; one; ragged
 # tile edges.
@@ -44,92 +45,11 @@ BATCHES = ((2, 3), (2,), ())
 _REFUSED = (ValueError, TypeError, IndexError, np.linalg.LinAlgError)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One thing to try: a label, inputs, and whether failing is only worth a note."""
-
-    label: str
-    case: Case
-    advisory: bool = False
-    is_empty: bool = False
-
-
-@dataclass
-class Trial:
-    """One comparison of a candidate with the oracle."""
-
-    plan: Plan
-    problem: Problem
-    answer: tuple[np.ndarray, ...]
-    bounds: list[Bound]
-    names: list[str]
-    found: Answer | Refusal
-    cotangents: tuple | None = None
-
-    def judgements(self) -> list[Judgement]:
-        if isinstance(self.found, Refusal):
-            return [Judgement(np.inf, f"raised {self.found.text}", np.inf, 0.0, ())]
-        return [
-            judge(output, reference, bound)
-            for output, reference, bound in zip(
-                self.found.outputs, self.answer, self.bounds, strict=True
-            )
-        ]
-
-    @property
-    def worst(self) -> tuple[Judgement, str]:
-        """The worst judgement, and the output that it is about."""
-        found = self.judgements()
-        index = max(range(len(found)), key=lambda i: found[i].ratio)
-        return found[index], self.names[index] if index < len(self.names) else ""
-
-    @property
-    def ok(self) -> bool:
-        return all(j.ok for j in self.judgements())
-
-    def rejects(self, outputs: tuple[np.ndarray, ...]) -> bool:
-        """Whether this trial would have failed a candidate with these outputs."""
-        pairs = zip(outputs, self.answer, self.bounds, strict=True)
-        return any(not judge(output, reference, bound).ok for output, reference, bound in pairs)
-
-
-@dataclass
-class Result:
-    """Everything a report says."""
-
-    formula: Formula
-    candidate: str
-    dtype: str
-    library: str
-    verdict: str = COULD_NOT_RUN
-    reason: str = ""
-    gradients: bool = False
-    fixed: dict[str, Any] = field(default_factory=dict)
-    unnamed: list[str] = field(default_factory=list)
-    trials: list[Trial] = field(default_factory=list)
-    killed: dict[str, bool] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    explanations: list = field(default_factory=list)
-    shrunk: Trial | None = None
-    seconds: float = 0.0
-    left_out: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_CODES[self.verdict]
-
-    @property
-    def failures(self) -> list[Trial]:
-        return [t for t in self.trials if not t.plan.advisory and not t.ok]
-
-    @property
-    def worst(self) -> Trial | None:
-        judged = [t for t in self.trials if not t.plan.advisory]
-        return max(judged, key=lambda t: t.worst[0].ratio, default=None)
-
-
 class Run:
-    """One check in progress."""
+    """One check in progress.
+
+    ``options`` are the user's and win over everything; ``seconds`` is the time for trials.
+    """
 
     def __init__(
         self,
@@ -141,39 +61,33 @@ class Run:
         gradients: bool = False,
         strict: bool = False,
         seed: int = 0,
-        seconds: float = 6.0,
+        seconds: float = SECONDS,
         progress: Callable[[str], None] = lambda text: None,
     ):
         self.formula, self.candidate, self.dtype = formula, candidate, dtype
         self.of: Evidence = evidence(formula)
-        self.fixed = self.of.fixed | (options or {})
-        self.gradients, self.strict, self.seed = gradients, strict, seed
-        self.seconds = seconds
-        self.progress = progress
+        self.question = (Gradients if gradients else Values)(self.of, seed, strict)
+        self.user = dict(options or {})
+        self.seed, self.seconds, self.progress = seed, seconds, progress
         self.result = Result(formula, candidate.name, dtype, candidate.library, gradients=gradients)
-        self.result.fixed = dict(self.fixed)
-        self.tie: dict[str, str] = {}
+        self.result.fixed = self.of.fixed | self.user
         self.result.unnamed = [name for name in formula.options if not candidate.names(name)]
+        self.tie: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------ planning
 
     def plans(self, batch: tuple[int, ...]) -> Iterator[Plan]:
         """Everything to try, the most telling first."""
         regimes = list(self.of.regimes.values())
-        variants = [
-            variant
-            for variant in self.of.variants
-            if all(self.candidate.accepts(k, v) or k in self.fixed for k, v in variant.items())
-        ]
         # All cases of one size together: compilers of shapes, like JAX's, then run once for each
         # size.
         for pattern in PATTERNS[:3]:
             for regime in regimes:
                 yield from self._sampled(regime, pattern, batch)
             if pattern == PATTERNS[0]:
-                for name, form in self.of.closed_forms.items():
-                    yield from self._closed_form(name, form, pattern, batch)
-            for variant in variants:
+                for form in self.of.closed_forms.values():
+                    yield from self._closed_form(form, pattern, batch)
+            for variant in self.of.variants:
                 for regime in regimes:
                     if not regime.advisory:
                         yield from self._sampled(regime, pattern, batch, variant)
@@ -192,38 +106,54 @@ class Run:
         sizes |= {name: sizes[leader] for name, leader in self.tie.items()}
         return self.of.fit(sizes | ({empty: 0} if empty else {}))
 
-    def _sampled(self, regime, pattern, batch, variant=None, empty="") -> Iterator[Plan]:
+    def _sampled(
+        self, regime: Regime, pattern, batch, variant: dict | None = None, empty: str = ""
+    ) -> Iterator[Plan]:
+        variant = variant or {}
+        if variant.keys() & self.user.keys():
+            return
         axes = self.axes(pattern, empty)
-        case = self.of.sample(regime.name, axes, batch, self.seed)
-        sizes = ",".join(f"{k}={v}" for k, v in axes.items())
-        extra = "".join(f" {k}={v!r}" for k, v in (variant or {}).items())
-        label = f"{regime.name}{extra} {sizes}" + (f" batch={batch}" if batch else "")
-        yield from self._fitted(
-            label, case.with_options(**(variant or {})), regime.advisory, bool(empty)
-        )
+        case = self.of.sample(regime.name, axes, batch, self.seed).with_options(**variant)
+        options = self.taken(case)
+        if options is not None:
+            yield Plan(
+                Case(case.arrays, options),
+                regime.name,
+                variant=tuple(variant.items()),
+                sizes=tuple(axes.items()),
+                batch=batch,
+                advisory=regime.advisory,
+                is_empty=bool(empty),
+            )
 
-    def _closed_form(self, name, form, pattern, batch) -> Iterator[Plan]:
+    def _closed_form(self, form: ClosedForm, pattern, batch) -> Iterator[Plan]:
         rng = np.random.default_rng(self.seed)
         try:
             case, _ = form.sample(rng, self.formula.shapes(self.axes(pattern), batch))
         except _REFUSED:
             return
-        yield from self._fitted(f"probe {name}", case, False, False)
+        options = self.taken(case)
+        if options is not None:
+            yield Plan(Case(case.arrays, options), closed_form=form.name)
 
-    def _fitted(self, label: str, case: Case, advisory: bool, is_empty: bool) -> Iterator[Plan]:
-        """The case with only the options that the candidate takes, or that the user fixed."""
-        taken = {k: v for k, v in case.options.items() if self.candidate.accepts(k, v)}
-        if advisory and len(taken) < len(case.options.keys() - self.fixed.keys()):
-            return
-        yield Plan(label, Case(case.arrays, taken | self._fixed_for(taken)), advisory, is_empty)
+    def taken(self, case: Case) -> dict[str, Any] | None:
+        """The options that the case is asked with, None where it would lose what makes it.
 
-    def _fixed_for(self, taken: dict) -> dict:
-        """Fixed options win, unless the candidate names them and the case says otherwise."""
-        return {k: v for k, v in self.fixed.items() if k in self.user_fixed or k not in taken}
-
-    @property
-    def user_fixed(self) -> set[str]:
-        return {k for k, v in self.fixed.items() if k not in self.of.fixed or self.of.fixed[k] != v}
+        The user's options win. What the candidate does not name stays at what evidence fixes, or at
+        the formula's default; where the case asked for something else, it is not that case any
+        more.
+        """
+        options = {}
+        for name, value in (self.of.fixed | case.options).items():
+            if name in self.user:
+                continue
+            if self.candidate.accepts(name, value):
+                options[name] = value
+            elif name in self.of.fixed:
+                options[name] = self.of.fixed[name]
+            elif not _says_nothing(value, self.formula.options[name]):
+                return None
+        return options | self.user
 
     # ------------------------------------------------------------------------------- running
 
@@ -231,30 +161,9 @@ class Run:
         """Oracle, bound and candidate on one case; None where the formula itself refuses it."""
         problem = Problem.of(self.formula, plan.case, self.dtype)
         try:
-            answer = problem.answer()
-            if self.gradients:
-                return self._gradient_trial(plan, problem, answer)
+            return self.question.trial(plan, problem, self.candidate)
         except _REFUSED:
             return None
-        limits = value_bounds(self.of, problem, answer, self.seed, self.strict)
-        names = ["output"] if len(answer) == 1 else [f"output {i}" for i in range(len(answer))]
-        return Trial(plan, problem, answer, limits, names, self.candidate(problem))
-
-    def _gradient_trial(self, plan: Plan, problem: Problem, answer) -> Trial | None:
-        if any(not np.isfinite(y).any() for y in answer if y.size):
-            return None
-        g = gradient.cotangents(problem, answer, self.seed)
-        reference = gradient.reference(problem, g)
-        names = gradient.positional_names(problem)
-        if not names:
-            return None
-        cores = {a.name: a.core for a in self.formula.arguments}
-        runs = gradient.baseline_runs(problem, g, names, self.seed, self.strict)
-        wanted = tuple(reference[name] for name in names)
-        sizes = gradient.term_sizes(self.of, problem, g, names)
-        limits = bounds(self.dtype, wanted, [cores[n] for n in names], self.of.budget, runs, sizes)
-        found = gradient.candidate_gradients(self.candidate, problem, g)
-        return Trial(plan, problem, wanted, limits, [f"gradient of {n}" for n in names], found, g)
 
     def accepted_batch(self) -> tuple[int, ...]:
         """The most leading axes that the candidate takes; CannotRun where it takes none.
@@ -262,7 +171,10 @@ class Run:
         Some implementations need certain axes to be of one length; that is found out here too.
         """
         refusals = []
-        first, *others = self.of.regimes.values()
+        usable = [r for r in self.of.regimes.values() if any(self._sampled(r, PATTERNS[0], ()))]
+        if not usable:
+            raise CannotRun("it takes none of the options that every regime needs")
+        first, *others = usable
         small = [(first, pattern) for pattern in PATTERNS[:3]]
         # An implementation may be for inputs of one kind: only then the search is long.
         large = [*product((first,), PATTERNS[3:]), *product(others, PATTERNS)]
@@ -286,9 +198,10 @@ class Run:
     def _note_limits(self, batch: tuple[int, ...], refusals: list[Refusal]) -> None:
         if self.tie:
             equal = " and ".join(f"{a} = {b}" for a, b in self.tie.items())
-            self._note(f"needs {equal}: {refusals[0].text}")
+            self.result.note(kinds.LIMIT, f"needs {equal}: {refusals[0].text}")
         elif refusals:
-            self._note(f"takes at most {len(batch)} leading axes: {refusals[0].text}")
+            text = f"takes at most {len(batch)} leading axes: {refusals[0].text}"
+            self.result.note(kinds.LIMIT, text)
 
     def execute(self) -> Result:
         """Try everything, and fill in the result's trials, notes and verdict."""
@@ -306,12 +219,12 @@ class Run:
                 trial = self.trial(plan)
                 if trial is not None and not self._only_noted(trial):
                     result.trials.append(trial)
-            self._note_determinism()
+            self._ask_again()
         except CannotRun as error:
             result.verdict, result.reason = COULD_NOT_RUN, str(error)
             return result
         self._collect_notes()
-        result.killed = self.power()
+        result.power = power(self.question, self.candidate, result.judged)
         result.verdict = self._verdict()
         return result
 
@@ -321,15 +234,12 @@ class Run:
             return False
         if trial.plan.is_empty or isinstance(trial.found.error, NotImplementedError):
             what = "an empty axis" if trial.plan.is_empty else "some options"
-            self._note(f"does not take {what}: {trial.found.text}")
+            self.result.note(kinds.LIMIT, f"does not take {what}: {trial.found.text}")
             return True
         return False
 
-    def _note(self, text: str) -> None:
-        if text not in self.result.notes:
-            self.result.notes.append(text)
-
-    def _note_determinism(self) -> None:
+    def _ask_again(self) -> None:
+        """The first questions once more: an answer must not depend on what was asked between."""
         for trial in [t for t in self.result.trials if isinstance(t.found, Answer)][:3]:
             if trial.cotangents is not None:
                 return
@@ -338,21 +248,24 @@ class Run:
                 not np.array_equal(a, b, equal_nan=True)
                 for a, b in zip(again.outputs, trial.found.outputs, strict=True)
             ):
-                self._note("is not deterministic: two calls with the same input differ")
+                text = "is not deterministic: two calls with the same input differ"
+                self.result.note(kinds.RANDOM, text)
                 if isinstance(again, Answer):
-                    self.result.trials.append(Trial(**vars(trial) | {"found": again}))
+                    self.result.trials.append(replace(trial, found=again))
+
+    # ------------------------------------------------------------------------------- judging
 
     def _collect_notes(self) -> None:
         for trial in self.result.trials:
             if isinstance(trial.found, Answer):
                 for note in trial.found.notes:
-                    self._note(note)
-                for name in set(trial.found.dtypes):
+                    self.result.note(*note)
+                for name in trial.found.dtypes:
                     if not self._is_expected(name):
-                        self._note(f"returns {name} for {self.dtype} inputs")
+                        self.result.note(kinds.TYPE, f"returns {name} for {self.dtype} inputs")
             if trial.plan.advisory and not trial.ok:
-                regime = self.of.regimes[trial.plan.label.split()[0]]
-                self._note(f"fails where honest code may: {regime.statement}")
+                statement = self.of.regimes[trial.plan.regime].statement
+                self.result.note(kinds.ADVISORY, f"fails where honest code may: {statement}")
 
     def _is_expected(self, dtype: str) -> bool:
         """Whether outputs of this formula may have this type; indices are whole numbers of any."""
@@ -361,85 +274,40 @@ class Run:
         return dtype == ("bool" if self.formula.returns == "boolean" else self.dtype)
 
     def _verdict(self) -> str:
-        judged = [t for t in self.result.trials if not t.plan.advisory]
-        if not judged and self.result.left_out:
-            self.result.reason = "there was no time for a single case"
+        result = self.result
+        if not result.judged and result.left_out:
+            result.reason = "there was no time for a single case"
             return NO_EVIDENCE
-        if not judged:
-            self.result.reason = "the formula refuses every case with these options"
+        if not result.judged:
+            result.reason = "the formula refuses every case with these options"
             return COULD_NOT_RUN
-        if any(note.startswith("overwrites") for note in self.result.notes):
-            self.result.reason = "it modifies its inputs"
+        if result.noted(kinds.OVERWRITES):
+            result.reason = "it modifies its inputs"
             return FAIL
-        odd = [
-            n for n in self.result.notes if n.startswith("returns ") and not _is_float(n.split()[1])
-        ]
-        if odd and any(n.startswith(("returns int", "returns uint", "returns bool")) for n in odd):
-            self.result.reason = odd[0]
+        if odd := self._types_of_no_numbers():
+            result.reason = f"returns {odd[0]} for {self.dtype} inputs"
             return FAIL
-        if self.result.failures:
+        if result.failures:
             return FAIL
-        if not any(self.result.killed.values()):
-            self.result.reason = "this run would have rejected no wrong variant"
+        if not result.power.rejected:
+            result.reason = "this run would have rejected no wrong variant"
             return NO_EVIDENCE
         return PASS
 
-    # --------------------------------------------------------------------------------- power
-
-    def wrong_variants(self) -> dict[str, Callable[[Trial], tuple]]:
-        """Named wrong outputs: the mutants, and candidates that compute nothing."""
-        mutants = self.of.gradient_mutants() if self.gradients else self.of.value_mutants()
-        found = {name: _mutant_outputs(mutant, self) for name, mutant in mutants.items()}
-        return found | {
-            "zeros": lambda t: tuple(np.zeros_like(y) for y in t.answer),
-            "ones": lambda t: tuple(np.ones_like(y) for y in t.answer),
-            "reversed": lambda t: tuple(np.flip(y) for y in t.answer),
-        }
-
-    def power(self) -> dict[str, bool]:
-        """Which wrong variants this very run would have rejected."""
-        trials = _representatives([t for t in self.result.trials if not t.plan.advisory])
-        killed = {}
-        for name, outputs in self.wrong_variants().items():
-            killed[name] = any(_rejects(trial, outputs) for trial in trials)
-        return killed
+    def _types_of_no_numbers(self) -> list[str]:
+        """Types of outputs that cannot hold what the formula returns."""
+        answers = [t.found for t in self.result.trials if isinstance(t.found, Answer)]
+        found = dict.fromkeys(name for answer in answers for name in answer.dtypes)
+        wrong = ("int", "uint", "bool")
+        return [n for n in found if n.startswith(wrong) and not self._is_expected(n)]
 
 
-def _representatives(trials: list[Trial]) -> list[Trial]:
-    """The first two and the last trial of every regime and its options: others show no more."""
-    kinds: dict[tuple, list[Trial]] = {}
-    for trial in trials:
-        options = trial.problem.case.options
-        given = {k: v for k, v in options.items() if v is not None}
-        values = {k: "" if isinstance(v, np.ndarray) else repr(v) for k, v in given.items()}
-        kind = trial.plan.label.split()[0], *sorted(values.items())
-        kinds.setdefault(kind, []).append(trial)
-    return [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
-
-
-def _is_float(name: str) -> bool:
-    return "float" in name or name == "longdouble"
-
-
-def _mutant_outputs(mutant, run: Run):
-    """The outputs of a mutant on a trial's inputs, computed in float64."""
-
-    def outputs(trial: Trial) -> tuple:
-        case = trial.problem.case
-        with np.errstate(all="ignore"):
-            if not mutant.gradient:
-                return as_outputs(mutant.body(*case.arrays, **case.options))
-            g = trial.cotangents if len(run.formula.signature.outputs) > 1 else trial.cotangents[0]
-            found = as_outputs(mutant.body(g, *case.arrays, **case.options))
-        names = gradient.given_names(trial.problem)
-        wanted = gradient.positional_names(trial.problem)
-        return tuple(dict(zip(names, found, strict=True))[name] for name in wanted)
-
-    return outputs
-
-
-def _rejects(trial: Trial, outputs: Callable) -> bool:
-    try:
-        return trial.rejects(outputs(trial))
-    except Exception:  # a wrong variant need not run on every input
-        return False
+def _says_nothing(value: Any, default: Any) -> bool:
+    """Whether an option asks for no more than its default does."""
+    if value is None or value is default:
+        return True
+    return (
+        not isinstance(value, np.ndarray)
+        and not isinstance(default, np.ndarray)
+        and (value == default)
+    )

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from refimpl.check.run import Run, Trial
+from refimpl.check.candidate import Refusal
+from refimpl.check.run import Run
+from refimpl.check.trial import Trial
 from refimpl.evidence import Case
 from refimpl.signature import Core
 
@@ -32,10 +34,7 @@ def shrink(run: Run, trial: Trial, seconds: float = 1.0) -> Trial:
 
 def _fails_alike(found: Trial, original: Trial) -> bool:
     """Still failing, and not by raising unless the original raised."""
-    raised, raises = (
-        isinstance(original.found, tuple) and hasattr(original.found, "error"),
-        hasattr(found.found, "error"),
-    )
+    raised, raises = (isinstance(t.found, Refusal) for t in (original, found))
     return not found.ok and raised == raises
 
 
@@ -43,11 +42,8 @@ def _smaller(run: Run, case: Case) -> Iterator[Case]:
     yield from _without_batch(run, case)
     for axis in run.formula.axes:
         yield from _sliced(run, case, axis)
-    for name in case.options:
-        if name not in run.fixed and run.formula.options[name] is not None:
-            yield Case(case.arrays, {k: v for k, v in case.options.items() if k != name})
-        elif name not in run.fixed and case.options[name] is not None:
-            yield Case(case.arrays, {k: v for k, v in case.options.items() if k != name})
+    for name in case.options.keys() - run.result.fixed.keys():
+        yield Case(case.arrays, {k: v for k, v in case.options.items() if k != name})
     for index, x in enumerate(case.arrays):
         for simpler in _simpler(x):
             arrays = list(case.arrays)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -263,9 +264,9 @@ def wide(x) -> np.ndarray:
 def _statement(f: Callable) -> str:
     """The first line of a docstring: it is shown in reports, so it must be there."""
     text = (f.__doc__ or "").strip().splitlines()
-    if not text:
+    if not text and sys.flags.optimize < 2:
         raise ValueError(f"{f.__name__} needs a docstring: its first line is what reports say")
-    return text[0].rstrip(".")
+    return text[0].rstrip(".") if text else f.__name__.replace("_", " ")
 
 
 def evidence(formula: Formula) -> Evidence:

@@ -10,9 +10,19 @@ formula itself and its forms), ``table`` (where all are found).
 """
 
 from refimpl.formula.record import Form, Formula, as_tuple, upcast
-from refimpl.formula.table import TABLE, TOPICS, find, formula, formulas, load_table, search
+from refimpl.formula.table import (
+    BROKEN,
+    TABLE,
+    TOPICS,
+    find,
+    formula,
+    formulas,
+    load_table,
+    search,
+)
 
 __all__ = [
+    "BROKEN",
     "TABLE",
     "TOPICS",
     "Form",

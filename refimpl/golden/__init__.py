@@ -11,6 +11,7 @@ from importlib import resources
 
 import numpy as np
 
+from refimpl.evidence import Case
 from refimpl.formula import Formula
 
 
@@ -36,7 +37,7 @@ def decode(value):
     return np.array(entries, dtype=value["dtype"]).reshape(value["shape"])
 
 
-def load(formula: Formula) -> dict:
+def load_golden(formula: Formula) -> dict:
     """The golden file of a formula; LookupError where there is none."""
     path = resources.files("refimpl") / "golden" / formula.topic / f"{formula.name}.json"
     if not path.is_file():
@@ -73,53 +74,71 @@ def as_arrays(formula: Formula, content: dict) -> dict[str, np.ndarray]:
     return table
 
 
-def measured_error(formula: Formula, content: dict) -> dict[str, float]:
-    """The float64 error by case, in units of eps, relative to each output's largest entry."""
+def as_text(content, indent: str = "") -> str:
+    """A golden file as JSON with one array a line, so that it can be read and compared."""
+    if isinstance(content, dict) and "values" not in content:
+        rows = [f"{json.dumps(k)}: {as_text(v, indent + ' ')}" for k, v in content.items()]
+    elif isinstance(content, list) and any(isinstance(item, dict) for item in content):
+        rows = [as_text(item, indent + " ") for item in content]
+    else:
+        return json.dumps(content)
+    inner = f",\n{indent} ".join(rows)
+    opening, closing = "{}" if isinstance(content, dict) else "[]"
+    return f"{opening}\n{indent} {inner}\n{indent}{closing}" if rows else opening + closing
+
+
+def multiples(formula: Formula, content: dict) -> dict[str, float]:
+    """The float64 error by case, as a multiple of what rounding the inputs once may do.
+
+    That is the case's conditioning limit, and one rounding of the largest entry of an output where
+    this is more; for indices and masks nothing is allowed. Of gradients <vjp(g), t> is compared
+    with <g, J t>; their absolute terms are rounded too, because both may cancel.
+    """
     errors = {}
-    for case in content["cases"]:
-        arrays, options = arguments(case)
-        result = formula(*arrays, **options)
-        got = result if isinstance(result, tuple) else (result,)
-        worst = max(
-            _relative_error(np.asarray(g), decode(want))
-            for g, want in zip(got, case["outputs"], strict=True)
-        )
-        if "derivative" in case:
-            worst = max(worst, _derivative_error(formula, case, arrays, options))
-        errors[case["name"]] = worst
+    for stored in content["cases"]:
+        arrays, options = arguments(stored)
+        case = Case(arrays, options)
+        limits = map(float, stored.get("limits", ["0"] * len(stored["outputs"])))
+        wanted = map(decode, stored["outputs"])
+        worst = max(map(_multiple, formula.outputs(case), wanted, limits))
+        if "derivative" in stored:
+            worst = max(worst, _derivative_multiple(formula, stored, case))
+        factor = stored.get("beyond", {"factor": 1.0})["factor"]
+        errors[stored["name"]] = worst / factor
     return errors
 
 
-def _relative_error(got: np.ndarray, want: np.ndarray) -> float:
-    if not np.array_equal(np.isfinite(got), np.isfinite(want)):
+_ROUNDING = 2.0**-53
+
+
+def _multiple(got, wanted: np.ndarray, limit: float) -> float:
+    got = np.asarray(got)
+    if not np.array_equal(np.isfinite(got), np.isfinite(wanted)):
         return np.inf
-    finite = np.isfinite(want)
-    scale = np.abs(want[finite]).max(initial=0.0)
-    error = np.abs(got[finite] - want[finite]).max(initial=0.0)
+    finite = np.isfinite(wanted)
+    error = np.abs(got[finite].astype(float) - wanted[finite]).max(initial=0.0)
+    allowed = max(limit, _ROUNDING * np.abs(wanted[finite]).max(initial=0.0))
+    return _ratio(error, allowed)
+
+
+def _ratio(error: float, allowed: float) -> float:
     if error == 0.0:
         return 0.0
-    return float(error / scale / np.finfo(float).eps) if scale else np.inf
+    return float(error / allowed) if allowed else np.inf
 
 
-def _derivative_error(formula: Formula, case: dict, arrays: tuple, options: dict) -> float:
-    """Error of <vjp(g), t>, relative to its absolute terms and those of <g, f>: both may cancel."""
-    cotangents = tuple(map(decode, case["cotangents"]))
-    g = cotangents if len(formula.signature.outputs) > 1 else cotangents[0]
-    gradients = formula.vjp(g, *arrays, **options)
-    given = [n for n in formula.differentiable if _is_given(formula, n, options)]
-    terms = [
-        np.asarray(gradient) * decode(case["directions"][name])
-        for name, gradient in zip(given, gradients, strict=True)
-        if name in case["directions"]
-    ]
-    flat = np.concatenate([t.ravel() for t in terms])
-    pairs = zip(cotangents, map(decode, case["outputs"]), strict=True)
-    values = [np.abs(g * np.where(g == 0, 0.0, y)) for g, y in pairs]
-    error = abs(flat.sum() - float.fromhex(case["derivative"]))
-    scale = np.abs(flat).sum() + sum(v.sum() for v in values)
+def _derivative_multiple(formula: Formula, stored: dict, case: Case) -> float:
+    cotangents = tuple(map(decode, stored["cotangents"]))
+    gradients = formula.pull(cotangents, case)
+    terms = np.concatenate(
+        [
+            np.ravel(np.asarray(gradients[name]) * decode(t))
+            for name, t in stored["directions"].items()
+        ]
+    )
+    pairs = zip(cotangents, map(decode, stored["outputs"]), strict=True)
+    values = sum(np.abs(g * np.where(g == 0, 0.0, y)).sum() for g, y in pairs)
+    error = abs(terms.sum() - float.fromhex(stored["derivative"]))
+    allowed = max(float(stored["derivative_limit"]), _ROUNDING * (np.abs(terms).sum() + values))
     # Where everything vanishes, the definition's own differences leave some 1e-80.
-    return float(error / scale / np.finfo(float).eps) if scale else float(error > 1e-60)
-
-
-def _is_given(formula: Formula, name: str, options: dict) -> bool:
-    return name not in formula.keywords or options.get(name) is not None
+    return 0.0 if error <= 1e-60 else _ratio(error, allowed)

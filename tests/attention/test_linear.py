@@ -143,7 +143,10 @@ def test_memory_of_the_chunked_form_does_not_grow_with_pairs():
     ("options", "message"),
     [
         ({"features": "relu", "empty": "mean"}, "empty: expected 'zero' or 'nan'"),
-        ({"features": "relu", "form": "chunked", "chunk": 0}, "chunk: expected a positive whole number"),
+        (
+            {"features": "relu", "form": "chunked", "chunk": 0},
+            "chunk: expected a positive whole number",
+        ),
         ({"features": "relu", "causal": True, "offset": None}, "can be aligned in two ways"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 import refimpl
 from refimpl.check import check, report
-from refimpl.check.candidate import Candidate, CannotRun, guess_library, load
+from refimpl.check.candidate import Candidate, CannotRun, guess_library, load_candidate
 from refimpl.formula import find
 
 ATTENTION = find("softmax_attention")
@@ -213,7 +213,7 @@ def test_honest_candidates_pass_with_their_limits_noted():
     ):
         result = _verdict(f)
         assert result.verdict == "pass", (f.__name__, result.reason)
-        assert any(word in note for note in result.notes), result.notes
+        assert any(word in note.text for note in result.notes), result.notes
 
 
 def test_an_implementation_may_be_for_inputs_of_one_kind():
@@ -240,14 +240,14 @@ def test_a_wider_output_type_is_noted_and_a_narrower_one_fails():
 
     result = _verdict(wider, "float32")
     assert result.verdict == "pass"
-    assert "returns float64 for float32 inputs" in result.notes
+    assert result.noted("type") == ["returns float64 for float32 inputs"]
     result = _verdict(narrower)
     assert result.verdict == "fail"
     assert [e.text for e in result.explanations] == ["it computes in float32"]
 
 
 def test_random_and_inconsistent_candidates_are_called_so():
-    assert any("not deterministic" in n for n in _verdict(noise).notes)
+    assert _verdict(noise).noted("random")
 
 
 def test_fixed_options_are_not_passed_to_candidates_that_lack_them():
@@ -281,9 +281,10 @@ def test_the_smallest_case_is_small_and_its_reproduction_runs():
 
 def test_no_evidence_where_nothing_wrong_would_be_seen(monkeypatch):
     """A run whose trials tell nothing must not pass."""
-    from refimpl.check.run import Run
+    from refimpl.check import run
+    from refimpl.check.trial import Power
 
-    monkeypatch.setattr(Run, "power", lambda self: {"zeros": False})
+    monkeypatch.setattr(run, "power", lambda *_: Power((), ("zeros",), ()))
     result = _verdict(good)
     assert result.verdict == "no evidence"
     assert result.exit_code == 2
@@ -301,7 +302,7 @@ def test_strict_leaves_only_the_plain_form():
     }
     assert verdicts["default"].verdict == "pass"
     # The textbook form cancels for near-equal distributions: the note is there in both.
-    assert any("fails where honest code may" in n for n in verdicts["strict"].notes)
+    assert verdicts["strict"].noted("advisory")
 
 
 @pytest.mark.parametrize(
@@ -316,15 +317,15 @@ def test_strict_leaves_only_the_plain_form():
 )
 def test_candidates_that_cannot_be_found(path, message):
     with pytest.raises(CannotRun, match=message):
-        load(path)
+        load_candidate(path)
 
 
 def test_the_library_of_a_function_is_its_own_or_the_only_one_it_imports(tmp_path):
     assert guess_library(np.sin) == "numpy"
-    assert load("math:sqrt").library == "numpy"
+    assert load_candidate("math:sqrt").library == "numpy"
     file = tmp_path / "kernels.py"
     file.write_text("import numpy as np\ndef f(q, k, v):\n    return q\n")
-    assert load(f"{file}:f").library == "numpy"
+    assert load_candidate(f"{file}:f").library == "numpy"
 
 
 def test_gradients_by_a_function_of_ones_own():
@@ -339,3 +340,33 @@ def test_gradients_by_a_function_of_ones_own():
     result = check(ATTENTION, Candidate("none", good, "numpy"), gradients=True)
     assert result.verdict == "could not run"
     assert "torch or JAX" in result.reason
+
+
+def test_an_option_that_the_user_fixes_is_kept_even_where_evidence_gives_the_same():
+    rotary = find("rotary_embedding")
+
+    def interleaved_only(x, positions, *, pairing):
+        if pairing != "interleaved":
+            raise RuntimeError(f"was asked for {pairing}")
+        return rotary(x, positions, pairing=pairing)
+
+    result = _verdict(interleaved_only, formula=rotary, options={"pairing": "interleaved"})
+    assert result.verdict == "pass", result.reason
+    assert {t.problem.case.options["pairing"] for t in result.trials} == {"interleaved"}
+
+
+def test_a_case_that_lost_the_option_that_makes_it_is_not_run():
+    result = _verdict(lambda q, k, v: ATTENTION(q, k, v))
+    regimes = {t.plan.regime for t in result.trials}
+    assert "normal" in regimes
+    assert not regimes & {"masked", "empty_rows", "rows_of_infinite_bias", "sink_above_logits"}
+    assert all(not t.problem.case.options.keys() & {"mask", "bias"} for t in result.trials)
+
+
+def test_power_counts_what_can_differ():
+    result = _verdict(lambda q, k, v: ATTENTION(q, k, v))
+    assert "softcap_after_bias" in result.power.out_of_reach
+    assert len(result.power.rejected) >= 10
+    assert "need options that it does not take" in report.text(result)
+    everything = _verdict(lambda q, k, v, **options: ATTENTION(q, k, v, **options))
+    assert everything.power.out_of_reach == ()

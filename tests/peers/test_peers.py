@@ -1,6 +1,8 @@
 """Public implementations, in every precision: they agree, or it is known why not.
 
-pip install 'refimpl[test,peers]' && python -m pytest tests/peers -m peers
+pip install -r tools/requirements/peers.txt
+pip install --no-deps -r tools/requirements/peers-no-deps.txt
+python -m pytest tests/peers -m peers
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from refimpl.check.peers import PEERS, is_explained, loses_only_digits
-from refimpl.check.run import PASS
+from refimpl.check.trial import PASS
 from refimpl.formula import find
 from tests.table import FORMULAS
 
@@ -25,7 +27,7 @@ SECONDS = 3.0
 
 @pytest.mark.parametrize("record", PEERS, ids=[f"{r.formula}-{r.name}" for r in PEERS])
 def test_is_installed(record):
-    assert record.installed, f"needs {' and '.join(record.requires)}: pip install 'refimpl[peers]'"
+    assert record.installed, f"needs {' and '.join(record.requires)}: see tools/requirements"
 
 
 @pytest.mark.parametrize("record", PEERS, ids=[f"{r.formula}-{r.name}" for r in PEERS])

@@ -147,7 +147,10 @@ def test_gradient_by_differences():
         ({"layout": "concat"}, "layout: expected .* got 'concat'"),
         ({"frequencies": "fairseq"}, "frequencies: expected .* got 'fairseq'"),
         ({"dim": 1}, "dim: expected a whole number from 2 on, got 1"),
-        ({"dim": 3, "frequencies": "t2t"}, "dim: expected a whole number from 4 on for 't2t', got 3"),
+        (
+            {"dim": 3, "frequencies": "t2t"},
+            "dim: expected a whole number from 4 on for 't2t', got 3",
+        ),
         ({"dim": 4.5}, "dim: expected a whole number from 2 on, got 4.5"),
         ({"base": 0.0}, "base: expected a positive finite number"),
         ({"base": math.inf}, "base: expected a positive finite number"),

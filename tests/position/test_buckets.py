@@ -153,7 +153,7 @@ def test_the_checker_takes_whole_numbers_of_any_type_and_notes_others(dtype):
 
     result = check(t5_buckets, Candidate("mine", mine, "numpy"), dtype="float64", seconds=3.0)
     assert result.verdict == "pass", result.reason
-    noted = [note for note in result.notes if note.startswith("returns")]
+    noted = result.noted("type")
     assert noted == ([f"returns {dtype} for float64 inputs"] if dtype == "float32" else [])
 
 

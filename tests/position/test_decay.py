@@ -261,7 +261,10 @@ def test_sum_and_integral_differ_by_the_variation_of_the_cosine(pairs):
         ({"family": "linear", "parameter": 1.0}, "family: expected 'exponential' or 'power'"),
         ({"family": "exponential", "parameter": 1.0}, "parameter: expected a number above 1"),
         ({"family": "power", "parameter": 0.0}, "parameter: expected a positive finite number"),
-        ({"family": "power", "parameter": math.nan}, "parameter: expected a positive finite number"),
+        (
+            {"family": "power", "parameter": math.nan},
+            "parameter: expected a positive finite number",
+        ),
     ],
 )
 def test_wrong_families(options, message):

@@ -197,7 +197,11 @@ def test_row_zero_is_used_from_minus_b_down_and_the_last_from_b_minus_one_up():
         (5, {"p2c_index": "code"}, "position_keys: expected an even number of rows, 2 b, got 5"),
         (0, {"p2c_index": "code"}, "position_keys: expected an even number of rows"),
         (4, {"p2c_index": "delta"}, "p2c_index: expected 'paper' .* got 'delta'"),
-        (6, {"p2c_index": "code", "log_buckets": True}, "bucket_size: expected a whole number from 4 on, got 3"),
+        (
+            6,
+            {"p2c_index": "code", "log_buckets": True},
+            "bucket_size: expected a whole number from 4 on, got 3",
+        ),
         (
             256,
             {"p2c_index": "code", "log_buckets": True, "max_position": 64},

@@ -12,8 +12,9 @@ import mpmath
 import numpy as np
 
 import tools.golden as golden
+from refimpl.evidence import Case
 from refimpl.formula import find
-from refimpl.golden import arguments, encode, measured_error
+from refimpl.golden import arguments, as_text, encode, multiples
 
 ROOT = Path(__file__).parents[2] / "refimpl" / "golden"
 
@@ -25,28 +26,27 @@ def load() -> dict[str, golden.Golden]:
     return golden.TABLE
 
 
-def build(record: golden.Golden) -> dict:
-    """The content of one golden file."""
+def build(record: golden.Golden, *, limits: int | None = None) -> dict:
+    """The content of one golden file; with limits for the first few cases, or for all."""
     formula = find(record.name)
-    names = tuple(a.name for a in formula.arguments)
     with mpmath.workdps(golden.DIGITS + 30):
-        cases = [_build_case(record, formula, names, *item) for item in record.cases().items()]
-    content = {
+        cases = [
+            _build_case(record, formula, *item, limits is None or index < limits)
+            for index, item in enumerate(record.cases().items())
+        ]
+    return {
         "formula": record.name,
         "definition": record.define.__module__,
         "digits": golden.DIGITS,
         "mpmath": mpmath.__version__,
         "cases": cases,
     }
-    content["error"] = measured_error(formula, content)
-    return content
 
 
-def _build_case(record, formula, names, case_name, inputs) -> dict:
+def _build_case(record, formula, case_name, inputs, with_limits) -> dict:
     arrays, options = inputs
     outputs = golden.evaluate(record, arrays, options)
-    result = formula(*arrays, **options)
-    shapes = [np.shape(x) for x in (result if isinstance(result, tuple) else (result,))]
+    shapes = [np.shape(y) for y in formula.outputs(Case(arrays, options))]
     values = [
         np.array([float(x) for x in flat]).reshape(shape)
         for flat, shape in zip(outputs, shapes, strict=True)
@@ -57,26 +57,51 @@ def _build_case(record, formula, names, case_name, inputs) -> dict:
         "options": {k: encode(v) for k, v in options.items()},
         "outputs": [encode(v) for v in values],
     }
+    if with_limits and formula.returns == "real":
+
+        def answer(arrays, options):
+            return golden.evaluate(record, arrays, options)
+
+        found = golden.limit(formula, arrays, options, answer, outputs)
+        case["limits"] = [_short(x) for x in found]
     if formula.differentiable:
-        case |= _build_derivative(record, formula, names, arrays, options, values)
+        case |= _build_derivative(record, formula, arrays, options, values, with_limits)
+    if case_name in record.beyond:
+        factor, reason = record.beyond[case_name]
+        case["beyond"] = {"factor": factor, "reason": reason}
     return case
 
 
-def _build_derivative(record, formula, names, arrays, options, values) -> dict:
+def _build_derivative(record, formula, arrays, options, values, with_limits) -> dict:
     rng = np.random.default_rng(8180)
     cotangents = [np.where(np.isfinite(v), rng.standard_normal(v.shape), 0.0) for v in values]
+    names = tuple(a.name for a in formula.arguments)
     directions = {}
     for name, value in [*zip(names, arrays, strict=True), *options.items()]:
         if name in formula.differentiable and isinstance(value, np.ndarray):
             directions[name] = _direction(rng, value)
-    derivative = golden.directional_derivative(
-        record, arrays, options, names, directions, cotangents
-    )
-    return {
+
+    def answer(arrays, options):
+        derivative = golden.directional_derivative(
+            record, arrays, options, names, directions, cotangents
+        )
+        return [[derivative]]
+
+    right = answer(arrays, options)
+    found = {
         "cotangents": [encode(g) for g in cotangents],
         "directions": {k: encode(t) for k, t in directions.items()},
-        "derivative": float(derivative).hex(),
+        "derivative": float(right[0][0]).hex(),
     }
+    if with_limits:
+        (largest,) = golden.limit(formula, arrays, options, answer, right)
+        found["derivative_limit"] = _short(largest)
+    return found
+
+
+def _short(x) -> str:
+    """A limit to three digits: more of it would only say which draws were made."""
+    return f"{float(x):.2e}"
 
 
 def _direction(rng, value: np.ndarray) -> np.ndarray:
@@ -88,20 +113,25 @@ def _direction(rng, value: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(value), t, 0.0)
 
 
-def rebuilt(record: golden.Golden, stored: dict, first: int | None = None) -> dict:
+def rebuilt(record: golden.Golden, stored: dict, first: int | None = None, limits: int = 0) -> dict:
     """What the definition gives for the inputs of a stored file (or the first few of its cases).
 
     Inputs are read, not drawn again: the last bits of a drawn covariance depend on the processor.
     """
     cases = {case["name"]: arguments(case) for case in stored["cases"][:first]}
-    return build(record._replace(cases=lambda: cases))
+    return build(record._replace(cases=lambda: cases), limits=limits)
+
+
+def agrees(fresh: dict, stored: dict) -> bool:
+    """Whether all that was made afresh is what is stored; limits need not have been."""
+    same = all(stored[key] == fresh[key] for key in ("formula", "definition", "digits"))
+    pairs = zip(fresh["cases"], stored["cases"], strict=False)
+    return same and all(new == {k: old[k] for k in new} for new, old in pairs)
 
 
 def is_stale(record: golden.Golden, stored: dict) -> bool:
     names = [case["name"] for case in stored["cases"]]
-    fresh = rebuilt(record, stored)
-    same = all(stored[key] == fresh[key] for key in ("formula", "definition", "digits", "cases"))
-    return not same or names != list(record.cases())
+    return names != list(record.cases()) or not agrees(rebuilt(record, stored, limits=1), stored)
 
 
 def main() -> int:
@@ -121,8 +151,9 @@ def main() -> int:
             continue
         content = build(table[name])
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
-        print(f"{name}: {len(content['cases'])} cases, error {content['error']}")
+        path.write_text(as_text(content) + "\n")
+        errors = multiples(find(name), content)
+        print(f"{name}: {len(errors)} cases, at most {max(errors.values()):.3g} limits")
     for name in stale:
         print(f"{name}: the file differs from what the definition gives now")
     return 1 if stale else 0

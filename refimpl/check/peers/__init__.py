@@ -19,7 +19,7 @@ import numpy as np
 
 from refimpl.check import check
 from refimpl.check.candidate import Answer, Candidate
-from refimpl.check.run import FAIL, PASS, Result, Trial
+from refimpl.check.trial import FAIL, PASS, SECONDS, Result, Trial
 from refimpl.formula import find
 
 ALL = ("float64", "float32", "float16", "bfloat16")
@@ -43,7 +43,7 @@ class Peer:
     def installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.requires)
 
-    def check(self, dtype: str, gradients: bool = False, seconds: float = 6.0) -> Result:
+    def check(self, dtype: str, gradients: bool = False, seconds: float = SECONDS) -> Result:
         candidate = Candidate(self.name, self.function, self.library)
         return check(
             find(self.formula),
@@ -77,7 +77,7 @@ def peer(
 # ------------------------------------------------------------------------------- the matrix
 
 
-def matrix(names: list[str] | None = None, seconds: float = 6.0):
+def matrix(names: list[str] | None = None, seconds: float = SECONDS):
     """(peer, precision, gradients, result) for every installed peer of the named formulas."""
     for record in PEERS:
         if record.installed and (not names or record.formula in names):
@@ -129,7 +129,7 @@ def main(names: list[str], as_json: bool = False) -> int:
             "diagnosis": [e.text for e in result.explanations],
             "because": "" if result.verdict == PASS else reason(record, dtype, gradients),
             "reason": result.reason,
-            "notes": result.notes,
+            "notes": [note.text for note in result.notes],
             "options": {k: str(v) for k, v in record.options.items()},
         }
         lines.append(line)
@@ -138,7 +138,7 @@ def main(names: list[str], as_json: bool = False) -> int:
     if as_json:
         print(json.dumps(lines, indent=1))
     elif not lines:
-        print("no public implementation is installed: pip install 'refimpl[peers]'")
+        print("no public implementation is installed: see tools/requirements")
     return worst
 
 

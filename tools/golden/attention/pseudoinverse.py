@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 
-from tools.golden import golden
+from tools.golden import SPECTRAL, golden
 
 
 def inverse(matrix):
@@ -33,7 +33,14 @@ def _exact_cases():
     }
 
 
-@golden("pseudo_inverse", _exact_cases)
+@golden(
+    "pseudo_inverse",
+    _exact_cases,
+    beyond={
+        "wide": SPECTRAL,
+        "tall": SPECTRAL,
+    },
+)
 def pseudo_inverse(matrix):
     """For full rank, by the smaller of the two Gram matrices."""
     other = transpose(matrix)
@@ -83,6 +90,10 @@ def _blocks():
     }
 
 
-@golden("nystrom_completion", _blocks)
+@golden(
+    "nystrom_completion",
+    _blocks,
+    beyond={"square corner": SPECTRAL},
+)
 def nystrom_completion(corner, columns, rows):
     return product(rows, inverse(corner), columns)

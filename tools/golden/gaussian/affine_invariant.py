@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mpmath
 
-from tools.golden import golden
+from tools.golden import SPECTRAL, golden
 from tools.golden.gaussian.pairs import pairs, ratios
 
 
@@ -16,13 +16,30 @@ def _covariances():
     }
 
 
-@golden("fisher_rao_same_mean", _covariances)
+@golden(
+    "fisher_rao_same_mean",
+    _covariances,
+    beyond={
+        "far_apart": SPECTRAL,
+        "graded_1e12": SPECTRAL,
+    },
+)
 def same_mean(cov_p, cov_q):
     squares = [mpmath.log(ratio) ** 2 for ratio in ratios(cov_p, cov_q)]
     return mpmath.sqrt(mpmath.fsum(squares) / 2)
 
 
-@golden("calvo_oller_bound", pairs)
+@golden(
+    "calvo_oller_bound",
+    pairs,
+    beyond={
+        "far_apart": (
+            4096.0,
+            "far-apart means enter the embedding squared, and their squares cancel in it",
+        ),
+        "on_the_seam": SPECTRAL,
+    },
+)
 def calvo_oller(mean_p, cov_p, mean_q, cov_q):
     """As printed, with neither mean moved to the origin."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 
-from tools.golden import golden
+from tools.golden import SPECTRAL, golden
 from tools.golden.gaussian.optimal_map import map_matrix
 from tools.golden.gaussian.samples import dense, graded
 from tools.golden.gaussian.transport import covariance_pairs, with_means
@@ -67,7 +67,14 @@ def metric(cov, tangent_x, tangent_y):
     return mpmath.fsum(found[i, j] * tangent_y[j][i] for i in indices for j in indices) / 2
 
 
-@golden("bures_log", lambda: {name: (pair, {}) for name, pair in covariance_pairs().items()})
+@golden(
+    "bures_log",
+    lambda: {name: (pair, {}) for name, pair in covariance_pairs().items()},
+    beyond={
+        "unlike_sizes": SPECTRAL,
+        "near_equal_1e-8": SPECTRAL,
+    },
+)
 def logarithm(cov_p, cov_q):
     cov_p, cov_q = mpmath.matrix(cov_p), mpmath.matrix(cov_q)
     move = map_matrix(cov_p, cov_q) - mpmath.eye(cov_p.rows)
@@ -85,7 +92,14 @@ def _velocities():
     return cases
 
 
-@golden("bures_exp", _velocities)
+@golden(
+    "bures_exp",
+    _velocities,
+    beyond={
+        "graded_1e12": SPECTRAL,
+        "dense_1e6": SPECTRAL,
+    },
+)
 def exponential(cov, tangent):
     cov = mpmath.matrix(cov)
     step = mpmath.eye(cov.rows) + field(cov, mpmath.matrix(tangent))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 
-from tools.golden import golden
+from tools.golden import SPECTRAL, golden
 from tools.golden.gaussian.pairs import G1, G2, G3
 from tools.golden.gaussian.samples import dense, graded
 
@@ -58,7 +58,14 @@ def trace_of_root(product):
     return mpmath.fsum(mpmath.sqrt(abs(mpmath.re(x))) for x in eigenvalues)
 
 
-@golden("bures_squared", lambda: {name: (pair, {}) for name, pair in covariance_pairs().items()})
+@golden(
+    "bures_squared",
+    lambda: {name: (pair, {}) for name, pair in covariance_pairs().items()},
+    beyond={
+        "graded_1e12": SPECTRAL,
+        "unlike_sizes": SPECTRAL,
+    },
+)
 def bures(cov_p, cov_q):
     cov_p, cov_q = mpmath.matrix(cov_p), mpmath.matrix(cov_q)
     return trace(cov_p) + trace(cov_q) - 2 * trace_of_root(cov_p * cov_q)

@@ -28,7 +28,16 @@ def _cases():
     return cases
 
 
-@golden("unbalanced_entropic_transport", _cases)
+@golden(
+    "unbalanced_entropic_transport",
+    _cases,
+    beyond={
+        "same_measure": (16.0, "the closed form adds large terms that cancel"),
+        "g2": (16.0, "the closed form adds large terms that cancel"),
+        "dimension_6": (16.0, "the closed form adds large terms that cancel"),
+        "unlike_sizes": (16.0, "the closed form adds large terms that cancel"),
+    },
+)
 def transport(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty):
     """Potentials f(x) = -x^T F x + 2 f^T x + const follow Sinkhorn's map of quadratics:
     f = -tau eps log int exp((g - c)/eps) dq. At its fixed point the plan has a Gaussian integral,

@@ -58,7 +58,15 @@ def _interpolation_cases():
     return found | {"a of Keys": ((table,), options)}
 
 
-@golden("interpolated_encoding", cases=_interpolation_cases)
+@golden(
+    "interpolated_encoding",
+    cases=_interpolation_cases,
+    beyond={
+        "cubic, 3, corners False": (4.0, "weights are differences of powers, each rounded"),
+        "cubic, 8, corners True": (4.0, "weights are differences of powers, each rounded"),
+        "a of Keys": (4.0, "weights are differences of powers, each rounded"),
+    },
+)
 def interpolated_encoding(table, *, length, align_corners, kernel="linear", cubic=-0.75):
     """By convolution with the kernel, over rows that go on beyond the ends."""
     rows, a = len(table), mpmath.mpf(cubic)

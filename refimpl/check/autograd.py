@@ -4,76 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.check.budget import REPLICATES, Problem, as_outputs
+from refimpl.check.budget import Problem
 from refimpl.check.candidate import CONVERTERS, Answer, Candidate, CannotRun, Refusal, read, silence
-from refimpl.evidence import Evidence
-from refimpl.numerics import cast, round_to
-
-
-def cotangents(problem: Problem, answer, seed: int) -> tuple[np.ndarray, ...]:
-    """Random cotangents in the precision, zero where the output is not finite; never ones.
-
-    Under ones the gradient of a softmax vanishes, and any wrong one passes.
-    """
-    rng = np.random.default_rng([seed, 1])
-    draws = (np.where(np.isfinite(y), rng.standard_normal(y.shape), 0.0) for y in answer)
-    return tuple(np.asarray(round_to(g, problem.dtype), dtype=np.float64) for g in draws)
-
-
-def _packed(problem: Problem, g: tuple):
-    return g if len(problem.formula.signature.outputs) > 1 else g[0]
-
-
-def reference(problem: Problem, g: tuple) -> dict[str, np.ndarray]:
-    """Name -> gradient in float64, of every array that has one in this case."""
-    gradients = problem.formula.vjp(
-        _packed(problem, g), *problem.case.arrays, **problem.case.options
-    )
-    return dict(zip(given_names(problem), as_outputs(gradients), strict=True))
-
-
-def given_names(problem: Problem) -> list[str]:
-    """Differentiable arrays that the case passes as arrays, in the order of the gradients."""
-    formula = problem.formula
-    return [
-        name
-        for name in formula.differentiable
-        if name not in formula.keywords or isinstance(problem.case.options.get(name), np.ndarray)
-    ]
-
-
-def term_sizes(of: Evidence, problem: Problem, g: tuple, names: list[str]) -> list[float]:
-    """The size of the terms of each gradient, 0 where the evidence does not say."""
-    if of.gradient_sizes is None:
-        return [0.0] * len(names)
-    with np.errstate(all="ignore"):
-        sizes = of.gradient_sizes(_packed(problem, g), *problem.case.arrays, **problem.case.options)
-    return [float(sizes.get(name, 0.0)) for name in names]
-
-
-def baseline_runs(problem: Problem, g: tuple, names: list[str], seed: int, strict: bool = False):
-    """As for values: our own gradients in the precision, on the inputs and on their neighbours.
-
-    Cotangents have neighbours too: a gradient that only adds them up has no other input.
-    """
-    rng = np.random.default_rng(seed)
-    moved = [(problem.nudged(rng), g) for _ in range(REPLICATES)]
-    pulled = [(problem.case, tuple(problem.nudge(rng, x) for x in g)) for _ in range(REPLICATES)]
-    every = given_names(problem)
-    runs = []
-    for form in ["plain"] if strict else problem.formula.forms:
-        for case, near in ((problem.case, g), *moved, *pulled):
-            case = problem.in_precision(case)
-            low = tuple(cast(x, problem.dtype) for x in near)
-            try:
-                found = problem.formula.vjp(
-                    _packed(problem, low), *case.arrays, form=form, **case.options
-                )
-            except (np.linalg.LinAlgError, ValueError, FloatingPointError):
-                continue
-            found = dict(zip(every, as_outputs(found), strict=True))
-            runs.append(tuple(found[name] for name in names))
-    return runs
 
 
 def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Answer | Refusal:
@@ -105,8 +37,8 @@ def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     arrays, keywords = candidate.prepare(problem)
     convert = CONVERTERS[candidate.library]
     converted = tuple(convert(x, problem.dtype) for x in g)
-    result = candidate.gradient_function(_packed(problem, converted), *arrays, **keywords)
-    every, wanted = given_names(problem), positional_names(problem)
+    result = candidate.gradient_function(problem.formula.packed(converted), *arrays, **keywords)
+    every, wanted = problem.formula.pulled(problem.case), positional_names(problem)
     if isinstance(result, (tuple, list)) and len(result) == len(every):
         result = tuple(x for name, x in zip(every, result, strict=True) if name in wanted)
     return read(result, len(wanted))

@@ -1,0 +1,310 @@
+"""The catalogue of mistakes: everything that could have been computed instead of the right thing.
+
+Power reads it (which of them would this run have rejected?), and so does diagnosis (which of them
+explains the failures?). A mistake that is ``counted`` belongs to the formula, or computes nothing;
+the others are ways to misread a whole output, and only explain.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from refimpl.check.autograd import positional_names
+from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
+from refimpl.check.candidate import Candidate
+from refimpl.check.question import Question
+from refimpl.check.trial import Plan, Power, Trial
+from refimpl.evidence import Evidence, Mutant
+from refimpl.numerics import unit_roundoff
+
+
+class Mistake(NamedTuple):
+    """Wrong outputs of a trial; a vaguer one is reported only where no sharper one fits as well."""
+
+    name: str
+    text: str
+    outputs: Callable[[Trial], tuple]
+    source: str = ""
+    vague: int = 0
+    counted: bool = False
+
+
+def catalogue(question: Question, dtype: str) -> Iterator[Mistake]:
+    """Everything that could have been computed instead, the most specific first."""
+    yield from _other_options(question)
+    for mutant in question.mutants().values():
+        yield _of_mutant(question, mutant)
+    if question.gradients:
+        # A wrong forward function has a wrong gradient of its own: by differences, along the
+        # cotangent.
+        for mutant in question.of.value_mutants().values():
+            yield Mistake(
+                f"forward: {mutant.name}",
+                f"{mutant.statement} (in the function whose gradient this is)",
+                _gradient_by_differences(mutant),
+                mutant.source,
+                1,
+            )
+    yield from _swapped_arguments(question)
+    yield from _changed_outputs()
+    yield from _lower_precisions(question, dtype)
+    yield from _nothing_computed()
+    yield from _inputs_returned(question.of)
+
+
+def counted(question: Question) -> Iterator[Mistake]:
+    """The mistakes that power is about."""
+    for mutant in question.mutants().values():
+        yield _of_mutant(question, mutant)
+    yield from _nothing_computed()
+
+
+def _of_mutant(question: Question, mutant: Mutant) -> Mistake:
+    def outputs(trial: Trial) -> tuple:
+        return question.of_mutant(mutant, trial)
+
+    return Mistake(mutant.name, mutant.statement, outputs, mutant.source, counted=True)
+
+
+# -------------------------------------------------------------------------------------- power
+
+
+def power(question: Question, candidate: Candidate, trials: list[Trial]) -> Power:
+    """Which mistakes these trials would have rejected, and which the candidate cannot make.
+
+    A mistake that shows only under options that the candidate does not take is out of its reach.
+    """
+    telling = _representatives(trials)
+    mistakes = list(counted(question))
+    rejected = [m for m in mistakes if any(_rejects(trial, m) for trial in telling)]
+    alive = [m for m in mistakes if m not in rejected]
+    beyond = _beyond(question, candidate, alive) if alive else []
+    missed = [m for m in alive if m not in beyond]
+    return Power(*(tuple(m.name for m in group) for group in (rejected, missed, beyond)))
+
+
+def _representatives(trials: list[Trial]) -> list[Trial]:
+    """The first two and the last trial of every kind of plan: others show no more."""
+    kinds: dict[tuple, list[Trial]] = {}
+    for trial in trials:
+        kinds.setdefault(trial.plan.kind, []).append(trial)
+    return [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
+
+
+def _rejects(trial: Trial, mistake: Mistake) -> bool:
+    try:
+        return trial.rejects(mistake.outputs(trial))
+    except Exception:  # noqa: BLE001 (a wrong variant need not run on every input)
+        return False
+
+
+def _beyond(question: Question, candidate: Candidate, mistakes: list[Mistake]) -> list[Mistake]:
+    """Those that show on some of our own cases, on all of them by an option not taken."""
+    of = question.of
+    lacking = {name for name in of.formula.options if not candidate.names(name)}
+    if not lacking:
+        return []
+    within, beyond = [], []
+    for plan in _small_plans(of):
+        try:
+            trial = question.asked(plan, Problem(of.formula, plan.case, "float64"))
+        except (ValueError, TypeError, IndexError):
+            continue
+        if trial is not None:
+            (beyond if lacking & set(_asked(of, plan)) else within).append(trial)
+    return [
+        m
+        for m in mistakes
+        if any(_shows(trial, m) for trial in beyond)
+        and not any(_shows(trial, m) for trial in within)
+    ]
+
+
+def _shows(trial: Trial, mistake: Mistake) -> bool:
+    """Whether a mistake's outputs are others than the answer, by more than float32 would see."""
+    try:
+        with np.errstate(all="ignore"):
+            wrong = mistake.outputs(trial)
+    except Exception:  # noqa: BLE001 (as above)
+        return False
+    return any(
+        a.shape != b.shape or not np.allclose(a, b, rtol=1e-6, atol=1e-9, equal_nan=True)
+        for a, b in zip(wrong, trial.answer, strict=True)
+    )
+
+
+def _small_plans(of: Evidence) -> Iterator[Plan]:
+    axes = of.fit(dict(zip(of.formula.axes, itertools.cycle((3, 4, 5, 2)), strict=False)))
+    for regime in of.regimes.values():
+        for variant in ({}, *of.variants):
+            case = of.sample(regime.name, axes).with_options(**variant)
+            yield Plan(case, regime.name, variant=tuple(variant.items()))
+
+
+def _asked(of: Evidence, plan: Plan) -> list[str]:
+    """Options of a plan that are neither their default nor what evidence always gives."""
+    usual = of.formula.options | of.fixed
+    return [k for k, v in plan.case.options.items() if v is not None and v is not usual[k]]
+
+
+# ------------------------------------------------------------------------- kinds of mistakes
+
+
+def _other_options(question: Question) -> Iterator[Mistake]:
+    """The right formula under another convention."""
+    for variant in question.of.variants:
+        text = ", ".join(f"{k}={v!r}" for k, v in variant.items())
+
+        def outputs(trial: Trial, variant=variant) -> tuple:
+            options = trial.problem.case.options
+            if all(options.get(k) == v for k, v in variant.items()):
+                # The variant is the right answer itself here.
+                return trial.answer
+            return question.of_case(trial, trial.problem.case.with_options(**variant))
+
+        yield Mistake(f"other: {text}", f"your output equals {text}", outputs)
+
+
+def _swapped_arguments(question: Question) -> Iterator[Mistake]:
+    arguments = question.of.formula.arguments
+    for i, j in itertools.combinations(range(len(arguments)), 2):
+        a, b = arguments[i], arguments[j]
+        if len(a.core) != len(b.core) or a.kind != b.kind:
+            continue
+
+        def outputs(trial: Trial, i=i, j=j) -> tuple:
+            arrays = list(trial.problem.case.arrays)
+            arrays[i], arrays[j] = arrays[j], arrays[i]
+            return question.of_case(trial, trial.problem.case.with_arrays(*arrays))
+
+        text = f"{a.name} and {b.name} are swapped"
+        yield Mistake(text, text, outputs)
+
+
+_FACTORS = {
+    2.0: "2",
+    0.5: "1/2",
+    -1.0: "-1",
+    4.0: "4",
+    0.25: "1/4",
+    float(np.log(2.0)): "log 2",
+    float(1.0 / np.log(2.0)): "1/log 2",
+    float(np.sqrt(2.0)): "sqrt 2",
+    float(np.sqrt(0.5)): "1/sqrt 2",
+}
+
+
+def _changed_outputs() -> Iterator[Mistake]:
+    """The right output, transposed, or times a constant."""
+
+    def transposed(trial: Trial) -> tuple:
+        return tuple(y.swapaxes(-1, -2) for y in trial.answer)
+
+    yield Mistake("transposed", "the output is transposed", transposed, vague=1)
+    for factor, name in _FACTORS.items():
+
+        def scaled(trial: Trial, factor=factor) -> tuple:
+            return tuple(factor * y for y in trial.answer)
+
+        yield Mistake(f"times {name}", f"the output is {name} times the right one", scaled, vague=1)
+    text = "the output is off by a constant factor on every input"
+    yield Mistake("constant factor", text, _own_factor, vague=6)
+
+
+def _own_factor(trial: Trial) -> tuple:
+    found = trial.found.outputs
+    size = np.vdot(trial.answer[0], trial.answer[0])
+    factor = np.vdot(found[0], trial.answer[0]) / size if size else 0.0
+    if not abs(factor) > 1e-3 or abs(factor - 1.0) < 1e-4 or trial.answer[0].size < 8:
+        raise ValueError("too little to estimate a factor from")
+    return tuple(factor * y for y in trial.answer)
+
+
+def _lower_precisions(question: Question, dtype: str) -> Iterator[Mistake]:
+    """The right formula, computed in a narrower format than the inputs have."""
+    if question.gradients:
+        return
+    for vague, name in enumerate(("float32", "float16", "bfloat16"), start=2):
+        if unit_roundoff(name) > unit_roundoff(dtype):
+            outputs = _within_precision(question, name)
+            yield Mistake(f"in {name}", f"it computes in {name}", outputs, vague=vague)
+
+
+def _within_precision(question: Question, name: str) -> Callable:
+    """An output as far from the answer as our own forms in that format counts as explained."""
+
+    def outputs(trial: Trial) -> tuple:
+        narrow = Problem(question.of.formula, trial.problem.case, name)
+        limits = value_bounds(question.of, narrow, trial.answer, question.seed)
+        pairs = zip(trial.found.outputs, trial.answer, limits, strict=True)
+        ratio = max(judge(output, reference, bound).ratio for output, reference, bound in pairs)
+        # Much closer than the format allows is no sign of it either.
+        if not 1e-3 < ratio <= 1.0:
+            raise ValueError("not what this precision explains")
+        return trial.found.outputs
+
+    return outputs
+
+
+def _nothing_computed() -> Iterator[Mistake]:
+    for name, text, change in (
+        ("zeros", "the output is all zeros", np.zeros_like),
+        ("ones", "the output is all ones", np.ones_like),
+        ("reversed", "the output is in reverse order", np.flip),
+    ):
+
+        def outputs(trial: Trial, change=change) -> tuple:
+            return tuple(map(change, trial.answer))
+
+        yield Mistake(name, text, outputs, vague=1, counted=True)
+
+
+def _inputs_returned(of: Evidence) -> Iterator[Mistake]:
+    for index, argument in enumerate(of.formula.arguments):
+
+        def outputs(trial: Trial, index=index) -> tuple:
+            return (np.asarray(trial.problem.case.arrays[index], dtype=float),)
+
+        text = f"the output is the input {argument.name}"
+        yield Mistake(f"echo of {argument.name}", text, outputs, vague=1)
+
+
+# ------------------------------------------------------------------- gradients of wrong values
+
+
+def _gradient_by_differences(mutant: Mutant) -> Callable:
+    """Central differences of a mutant, entry by entry: only on small inputs."""
+
+    def outputs(trial: Trial) -> tuple:
+        case = trial.problem.case
+        wanted = positional_names(trial.problem)
+        names = [a.name for a in trial.problem.formula.arguments]
+        if sum(case.arrays[names.index(n)].size for n in wanted) > 200:
+            raise ValueError("too large for differences")
+        return tuple(_difference(mutant, case, names.index(n), trial.cotangents) for n in wanted)
+
+    return outputs
+
+
+def _difference(mutant: Mutant, case, index: int, cotangents) -> np.ndarray:
+    x = np.asarray(case.arrays[index], dtype=float)
+    gradient_of_x = np.empty(x.size)
+    step = 1e-5
+    for entry in range(x.size):
+        total = 0.0
+        for sign in (1.0, -1.0):
+            moved = x.copy().ravel()
+            moved[entry] += sign * step
+            arrays = list(case.arrays)
+            arrays[index] = moved.reshape(x.shape)
+            with np.errstate(all="ignore"):
+                values = as_outputs(mutant.body(*arrays, **case.options))
+                total += sign * sum(
+                    float(np.nansum(g * y)) for g, y in zip(cotangents, values, strict=True)
+                )
+        gradient_of_x[entry] = total / (2.0 * step)
+    return gradient_of_x.reshape(x.shape)
