@@ -9,7 +9,7 @@ from refimpl.check.candidate import CONVERTERS, Answer, Candidate, CannotRun, Re
 
 
 def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Answer | Refusal:
-    """Gradients of the positional real arrays, in their order."""
+    """Gradients of the arrays that are asked for, in their order."""
     try:
         with silence():
             if candidate.gradient_function is not None:
@@ -25,12 +25,15 @@ def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Ans
     raise CannotRun("gradients need torch or JAX arrays, or --vjp module:function")
 
 
-def positional_names(problem: Problem) -> list[str]:
-    """Positional float arrays with a gradient: what autograd can be asked for."""
-    pairs = zip(problem.formula.arguments, problem.case.arrays, strict=True)
-    return [
-        a.name for a, x in pairs if a.name in problem.formula.differentiable and x.dtype.kind == "f"
-    ]
+def asked_names(problem: Problem) -> list[str]:
+    """Float arrays of the case that have a gradient, in the order of the formula's gradients."""
+    given = _named(problem, problem.case.arrays, problem.case.options)
+    return [n for n in problem.formula.pulled(problem.case) if given[n].dtype.kind == "f"]
+
+
+def _named(problem: Problem, arrays, keywords: dict) -> dict:
+    """Arrays by name, those that are passed by keyword too."""
+    return dict(zip([a.name for a in problem.formula.arguments], arrays, strict=True)) | keywords
 
 
 def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
@@ -38,7 +41,7 @@ def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     convert = CONVERTERS[candidate.library]
     converted = tuple(convert(x, problem.dtype) for x in g)
     result = candidate.gradient_function(problem.formula.packed(converted), *arrays, **keywords)
-    every, wanted = problem.formula.pulled(problem.case), positional_names(problem)
+    every, wanted = problem.formula.pulled(problem.case), asked_names(problem)
     if isinstance(result, (tuple, list)) and len(result) == len(every):
         result = tuple(x for name, x in zip(every, result, strict=True) if name in wanted)
     return read(result, len(wanted))
@@ -48,7 +51,8 @@ def _by_torch(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     import torch
 
     arrays, keywords = candidate.prepare(problem)
-    wanted = _wanted(problem, arrays)
+    given = _named(problem, arrays, keywords)
+    wanted = [given[name] for name in asked_names(problem)]
     for x in wanted:
         x.requires_grad_(True)
     result = candidate.function(*arrays, **keywords)
@@ -65,22 +69,15 @@ def _by_jax(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     import jax.numpy as jnp
 
     arrays, keywords = candidate.prepare(problem)
-    names = [a.name for a in problem.formula.arguments]
-    places = [names.index(name) for name in positional_names(problem)]
+    given, names = _named(problem, arrays, keywords), asked_names(problem)
 
     def of_wanted(*wanted):
-        full = list(arrays)
-        for place, x in zip(places, wanted, strict=True):
-            full[place] = x
-        result = candidate.function(*full, **keywords)
+        changed = given | dict(zip(names, wanted, strict=True))
+        full = [changed.pop(argument.name) for argument in problem.formula.arguments]
+        result = candidate.function(*full, **changed)
         outputs = result if isinstance(result, (tuple, list)) else (result,)
         return tuple(outputs[: len(g)])
 
-    outputs, pull = jax.vjp(of_wanted, *(arrays[place] for place in places))
+    outputs, pull = jax.vjp(of_wanted, *(given[name] for name in names))
     found = pull(tuple(jnp.asarray(x, dtype=y.dtype) for x, y in zip(g, outputs, strict=True)))
-    return read(tuple(found), len(places))
-
-
-def _wanted(problem: Problem, arrays: list) -> list:
-    names = [a.name for a in problem.formula.arguments]
-    return [arrays[names.index(name)] for name in positional_names(problem)]
+    return read(tuple(found), len(names))

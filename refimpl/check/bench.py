@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refimpl import backend
-from refimpl.check.autograd import positional_names
+from refimpl.check.autograd import asked_names
 from refimpl.check.budget import Problem, as_outputs
 from refimpl.check.candidate import Candidate, silence
 from refimpl.check.peers import PEERS, Peer
@@ -113,7 +113,7 @@ def contest(
     names = []
     if gradients:
         g = cotangents(problem, answer, 0)
-        names = positional_names(problem)
+        names = asked_names(problem)
         packed = g if len(answer) > 1 else g[0]
         case = problem.case
         gradients_of_plain = formula.vjp(packed, *case.arrays, form="plain", **case.options)

@@ -1,8 +1,7 @@
 """The catalogue of mistakes: everything that could have been computed instead of the right thing.
 
 Power reads it (which of them would this run have rejected?), and so does diagnosis (which of them
-explains the failures?). A mistake that is ``counted`` belongs to the formula, or computes nothing;
-the others are ways to misread a whole output, and only explain.
+explains the failures?). A mistake is ``own`` where it was written for this formula.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refimpl.check.autograd import positional_names
+from refimpl.check.autograd import asked_names
 from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
 from refimpl.check.candidate import Candidate
 from refimpl.check.question import Question
@@ -30,7 +29,7 @@ class Mistake(NamedTuple):
     outputs: Callable[[Trial], tuple]
     source: str = ""
     vague: int = 0
-    counted: bool = False
+    own: bool = False
 
 
 def catalogue(question: Question, dtype: str) -> Iterator[Mistake]:
@@ -41,7 +40,9 @@ def catalogue(question: Question, dtype: str) -> Iterator[Mistake]:
     if question.gradients:
         # A wrong forward function has a wrong gradient of its own: by differences, along the
         # cotangent.
-        for mutant in question.of.value_mutants().values():
+        for mutant in question.of.mutants.values():
+            if mutant.gradient:
+                continue
             yield Mistake(
                 f"forward: {mutant.name}",
                 f"{mutant.statement} (in the function whose gradient this is)",
@@ -49,7 +50,7 @@ def catalogue(question: Question, dtype: str) -> Iterator[Mistake]:
                 mutant.source,
                 1,
             )
-    yield from _swapped_arguments(question)
+        yield from _swapped_arguments(question)
     yield from _changed_outputs()
     yield from _lower_precisions(question, dtype)
     yield from _nothing_computed()
@@ -67,7 +68,8 @@ def _of_mutant(question: Question, mutant: Mutant) -> Mistake:
     def outputs(trial: Trial) -> tuple:
         return question.of_mutant(mutant, trial)
 
-    return Mistake(mutant.name, mutant.statement, outputs, mutant.source, counted=True)
+    own = mutant.name in question.of.mutants
+    return Mistake(mutant.name, mutant.statement, outputs, mutant.source, own=own)
 
 
 # -------------------------------------------------------------------------------------- power
@@ -79,9 +81,11 @@ def power(question: Question, candidate: Candidate, trials: list[Trial]) -> Powe
     A mistake that shows only under options that the candidate does not take is out of its reach.
     """
     telling = _representatives(trials)
-    mistakes = list(counted(question))
-    rejected = [m for m in mistakes if any(_rejects(trial, m) for trial in telling)]
-    alive = [m for m in mistakes if m not in rejected]
+    rejected, alive = [], []
+    for mistake in counted(question):
+        seen = _rejected(telling, mistake)
+        if seen is not None:
+            (rejected if seen else alive).append(mistake)
     beyond = _beyond(question, candidate, alive) if alive else []
     missed = [m for m in alive if m not in beyond]
     return Power(*(tuple(m.name for m in group) for group in (rejected, missed, beyond)))
@@ -95,11 +99,20 @@ def _representatives(trials: list[Trial]) -> list[Trial]:
     return [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
 
 
-def _rejects(trial: Trial, mistake: Mistake) -> bool:
-    try:
-        return trial.rejects(mistake.outputs(trial))
-    except Exception:  # noqa: BLE001 (a wrong variant need not run on every input)
-        return False
+def _rejected(trials: list[Trial], mistake: Mistake) -> bool | None:
+    """Whether a trial rejects it; None for a general one that the formula itself refuses.
+
+    Nothing is known of it then: a candidate that goes on where our formula raises may give
+    anything.
+    """
+    raised = False
+    for trial in trials:
+        try:
+            if trial.rejects(mistake.outputs(trial)):
+                return True
+        except Exception:  # noqa: BLE001 (a wrong variant need not run on every input)
+            raised = True
+    return None if raised and not mistake.own else False
 
 
 def _beyond(question: Question, candidate: Candidate, mistakes: list[Mistake]) -> list[Mistake]:
@@ -155,8 +168,15 @@ def _asked(of: Evidence, plan: Plan) -> list[str]:
 
 
 def _other_options(question: Question) -> Iterator[Mistake]:
-    """The right formula under another convention."""
+    """The right formula under another convention.
+
+    Of values, each convention alone is a general mistake already.
+    """
     for variant in question.of.variants:
+        declared = [question.of.formula.declared.get(name) for name in variant]
+        alone = len(declared) == 1 and declared[0] is not None and declared[0].is_convention
+        if alone and not question.gradients:
+            continue
         text = ", ".join(f"{k}={v!r}" for k, v in variant.items())
 
         def outputs(trial: Trial, variant=variant) -> tuple:
@@ -260,7 +280,7 @@ def _nothing_computed() -> Iterator[Mistake]:
         def outputs(trial: Trial, change=change) -> tuple:
             return tuple(map(change, trial.answer))
 
-        yield Mistake(name, text, outputs, vague=1, counted=True)
+        yield Mistake(name, text, outputs, vague=1)
 
 
 def _inputs_returned(of: Evidence) -> Iterator[Mistake]:
@@ -280,18 +300,18 @@ def _gradient_by_differences(mutant: Mutant) -> Callable:
     """Central differences of a mutant, entry by entry: only on small inputs."""
 
     def outputs(trial: Trial) -> tuple:
-        case = trial.problem.case
-        wanted = positional_names(trial.problem)
-        names = [a.name for a in trial.problem.formula.arguments]
-        if sum(case.arrays[names.index(n)].size for n in wanted) > 200:
+        case, wanted = trial.problem.case, asked_names(trial.problem)
+        arrays = dict(zip(trial.problem.formula.inputs, case.arrays, strict=False)) | case.options
+        if sum(arrays[name].size for name in wanted) > 200:
             raise ValueError("too large for differences")
-        return tuple(_difference(mutant, case, names.index(n), trial.cotangents) for n in wanted)
+        return tuple(_difference(mutant, trial, name) for name in wanted)
 
     return outputs
 
 
-def _difference(mutant: Mutant, case, index: int, cotangents) -> np.ndarray:
-    x = np.asarray(case.arrays[index], dtype=float)
+def _difference(mutant: Mutant, trial: Trial, name: str) -> np.ndarray:
+    case, names = trial.problem.case, [a.name for a in trial.problem.formula.arguments]
+    x = np.asarray(case.arrays[names.index(name)] if name in names else case.options[name], float)
     gradient_of_x = np.empty(x.size)
     step = 1e-5
     for entry in range(x.size):
@@ -299,12 +319,12 @@ def _difference(mutant: Mutant, case, index: int, cotangents) -> np.ndarray:
         for sign in (1.0, -1.0):
             moved = x.copy().ravel()
             moved[entry] += sign * step
-            arrays = list(case.arrays)
-            arrays[index] = moved.reshape(x.shape)
+            changed = {name: moved.reshape(x.shape)}
+            arrays = [changed.pop(n, y) for n, y in zip(names, case.arrays, strict=True)]
             with np.errstate(all="ignore"):
-                values = as_outputs(mutant.body(*arrays, **case.options))
+                values = as_outputs(mutant.body(*arrays, **case.options | changed))
                 total += sign * sum(
-                    float(np.nansum(g * y)) for g, y in zip(cotangents, values, strict=True)
+                    float(np.nansum(g * y)) for g, y in zip(trial.cotangents, values, strict=True)
                 )
         gradient_of_x[entry] = total / (2.0 * step)
     return gradient_of_x.reshape(x.shape)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from refimpl.check.autograd import candidate_gradients, positional_names
+from refimpl.check.autograd import asked_names, candidate_gradients
 from refimpl.check.budget import REPLICATES, Bound, Problem, as_outputs, bounds, value_bounds
 from refimpl.check.candidate import Candidate
 from refimpl.check.trial import Plan, Trial
@@ -61,7 +61,7 @@ class Gradients:
     def asked(self, plan: Plan, problem: Problem) -> Trial | None:
         """The question and its answer; None where nothing can be pulled back."""
         answer = problem.answer()
-        names = positional_names(problem)
+        names = asked_names(problem)
         if not names or any(y.size and not np.isfinite(y).any() for y in answer):
             return None
         g = cotangents(problem, answer, self.seed)
@@ -85,14 +85,14 @@ class Gradients:
         with np.errstate(all="ignore"):
             found = as_outputs(mutant.body(g, *case.arrays, **case.options))
         by_name = dict(zip(formula.pulled(case), found, strict=True))
-        return tuple(by_name[name] for name in positional_names(trial.problem))
+        return tuple(by_name[name] for name in asked_names(trial.problem))
 
     def of_case(self, trial: Trial, case) -> tuple[np.ndarray, ...]:
         problem = Problem(self.of.formula, case, trial.problem.dtype)
-        return _named(problem, trial.cotangents, positional_names(problem))
+        return _named(problem, trial.cotangents, asked_names(problem))
 
     def _bounds(self, problem: Problem, g: tuple, wanted: tuple) -> list[Bound]:
-        names = positional_names(problem)
+        names = asked_names(problem)
         cores = [self.of.formula.inputs[name].core for name in names]
         runs = [tuple(run[name] for name in names) for run in self._runs(problem, g)]
         sizes = self._term_sizes(problem, g, names)

@@ -10,6 +10,10 @@ and adds to it with decorators:
 * ``@of.closed_form``: ``(rng, shape) -> (case, answer)``, known without the formula;
 * ``@of.mutant``: a wrong variant; the first line of its docstring is what a report says of it.
 
+Mistakes that every formula has (a sign, an option ignored, arguments swapped) are made from the
+registration, see :mod:`refimpl.evidence.mistakes`; ``unchanged`` says of those that change nothing
+why.
+
 Nothing here imports Hypothesis, so laws run on other people's implementations too.
 """
 
@@ -26,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refimpl import backend
+from refimpl.evidence.mistakes import Mutant, general
 from refimpl.formula import Formula
 
 RECORDS: dict[str, Evidence] = {}
@@ -86,16 +91,6 @@ class ClosedForm(NamedTuple):
     slack: float
 
 
-class Mutant(NamedTuple):
-    """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if any."""
-
-    name: str
-    statement: str
-    body: Callable
-    source: str
-    gradient: bool
-
-
 class Budget(NamedTuple):
     """How far an honest implementation may be from the answer.
 
@@ -133,7 +128,7 @@ class Evidence:
     ``options`` are values to probe one at a time, beside all that the declared conventions name,
     and ``combinations`` several together (a formula may refuse some for some sizes); ``fixed`` are
     values for options without a default; ``ties`` are axes that some implementations need to be as
-    long as others.
+    long as others. ``unchanged`` are general mistakes that are none here, with the reason.
     """
 
     def __init__(
@@ -146,6 +141,7 @@ class Evidence:
         combinations: Iterable[Mapping[str, Any]] = (),
         fixed: Mapping[str, Any] | None = None,
         ties: Iterable[Mapping[str, str]] = (),
+        unchanged: Mapping[str, str] | None = None,
         budget: Budget | None = None,
     ):
         self.formula = formula
@@ -156,6 +152,7 @@ class Evidence:
         single = ({name: value} for name, values in probed.items() for value in values)
         self.variants: tuple[dict[str, Any], ...] = (*single, *map(dict, combinations))
         self.ties = tuple(map(dict, ties))
+        self.unchanged = dict(unchanged or {})
         self.budget = budget or Budget()
         self.output_sizes: Callable | None = None
         self.gradient_sizes: Callable | None = None
@@ -237,11 +234,37 @@ class Evidence:
         case = self.regimes[regime].sample(rng, self.formula.shapes(self.fit(axes), batch))
         return Case(tuple(map(np.asarray, case.arrays)), self.fixed | case.options)
 
+    # ------------------------------------------------------------------------------ mistakes
+
+    @functools.cached_property
+    def general(self) -> dict[str, Mutant]:
+        """The mistakes that the registration makes, but for those that are declared to be none."""
+        symmetric = {f"{name} is taken as its transpose" for name in self._symmetric()}
+        return {
+            m.name: m
+            for m in general(self.formula)
+            if m.statement not in symmetric and m.statement not in self.unchanged
+        }
+
+    def _symmetric(self) -> set[str]:
+        """Arrays that are symmetric in every regime."""
+        axes = self.fit(dict.fromkeys(self.formula.axes, 3))
+        found: dict[str, bool] = {}
+        for regime in self.regimes:
+            case = self.sample(regime, axes)
+            named = dict(zip(self.formula.inputs, case.arrays, strict=False)) | case.options
+            for name in self.formula.inputs:
+                if isinstance(x := named.get(name), np.ndarray):
+                    found[name] = found.get(name, True) and _is_symmetric(x)
+        return {name for name, always in found.items() if always}
+
     def gradient_mutants(self) -> dict[str, Mutant]:
-        return {name: m for name, m in self.mutants.items() if m.gradient}
+        """Wrong gradients: its own, and the general ones."""
+        return {name: m for name, m in (self.general | self.mutants).items() if m.gradient}
 
     def value_mutants(self) -> dict[str, Mutant]:
-        return {name: m for name, m in self.mutants.items() if not m.gradient}
+        """Wrong values: its own, and the general ones."""
+        return {name: m for name, m in (self.general | self.mutants).items() if not m.gradient}
 
 
 def conventions(formula: Formula, fixed: Mapping[str, Any]) -> dict[str, tuple]:
@@ -254,6 +277,11 @@ def conventions(formula: Formula, fixed: Mapping[str, Any]) -> dict[str, tuple]:
             others = [v for v in option.values if v is not usual and (v or usual)]
             found[name] = tuple(others)
     return found
+
+
+def _is_symmetric(x: np.ndarray) -> bool:
+    square = x.ndim >= 2 and x.shape[-1] == x.shape[-2]
+    return square and np.array_equal(x, x.swapaxes(-1, -2))
 
 
 def wide(x) -> np.ndarray:

@@ -46,6 +46,12 @@ def masked(rng, shape):
     return Case(_arrays(rng, shape), options)
 
 
+@entropy.regime
+def scaled(rng, shape):
+    """A scale of each head's own"""
+    return Case(_arrays(rng, shape), {"scale": np.exp(rng.standard_normal(shape.scale))})
+
+
 @entropy.regime(adversarial=True)
 def rows_without_keys(rng, shape):
     """Queries whose mask hides every key"""

@@ -19,6 +19,7 @@ moments = Evidence(
         {"kind": "positive", "projections": "sqrt_d", "number": 13},
         {"number": 1},
     ),
+    unchanged={"x and y are swapped": "it is symmetric"},
 )
 
 

@@ -17,6 +17,7 @@ squared = Evidence(
     sizes={"d": _SMALL, "v": _SMALL},
     empty=("n", "m"),
     fixed=_FIXED,
+    combinations=({"causal": True, "offset": 2},),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )
 unit = Evidence(

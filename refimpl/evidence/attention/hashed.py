@@ -15,6 +15,9 @@ hashed = Evidence(
     empty=("n",),
     options={"chunk": (2, 5), "scale": (0.3,)},
     combinations=({"causal": True, "chunk": 4},),
+    unchanged={
+        "x is taken as its negative": "queries and keys are the same, so that both signs cancel"
+    },
 )
 
 

@@ -21,7 +21,11 @@ attention = Evidence(
         "features": _FEATURES,
         "eps": (0.5,),
     },
-    combinations=({"causal": True, "offset": 2}, {"causal": True, "offset": -1}),
+    combinations=(
+        {"causal": True, "offset": 2},
+        {"causal": True, "offset": -1},
+        {"features": "power", "degree": 3},
+    ),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )
 streamed = Evidence(
@@ -30,6 +34,7 @@ streamed = Evidence(
     empty=("n",),
     fixed={"features": "elu_plus_one"},
     options={"features": _FEATURES[:5]},
+    combinations=({"features": "power", "degree": 3}, {"features": "relu", "empty": "nan"}),
 )
 
 

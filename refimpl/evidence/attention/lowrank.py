@@ -29,6 +29,7 @@ synthesizer = Evidence(
     synthesizer_attention,
     sizes={"v": _SMALL},
     empty=("n", "m"),
+    combinations=({"causal": True, "offset": 2},),
     ties=({"m": "n"},),
 )
 dense = Evidence(
@@ -356,6 +357,12 @@ def causal_and_masked(rng, shape):
     """Causal, with a mask"""
     options = {"mask": rng.random(shape.mask) < 0.7, "causal": "top_left"}
     return Case(_arrays(rng, shape), options)
+
+
+@cosformer.regime
+def with_eps(rng, shape):
+    """Something added to each denominator"""
+    return Case(_arrays(rng, shape), {"eps": rng.uniform(0.1, 1.0, shape.eps)})
 
 
 @cosformer.regime(adversarial=True)

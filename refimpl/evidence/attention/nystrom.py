@@ -22,6 +22,7 @@ attention = Evidence(
     sizes={"n": Sizes(3, 1, 17), "m": Sizes(3, 1, 17), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6)},
     fixed={"landmarks": 3},
     options={"landmarks": (1,), "steps": (1,)},
+    combinations=({"inverse": "exact", "rcond": 0.3},),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
     budget=Budget(k=6.0, floor=8.0),
 )

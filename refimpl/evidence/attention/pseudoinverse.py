@@ -31,6 +31,7 @@ completion = Evidence(
     nystrom_completion,
     sizes={"a": Sizes(1, 1, 6), "c": _SMALL, "r": _SMALL},
     empty=("c", "r"),
+    options={"rcond": (0.3,)},
     budget=Budget(k=6.0, floor=16.0),
 )
 

@@ -9,7 +9,6 @@ from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence
 
 OPTIONS = {
-    "causal": ("top_left", "bottom_right", True),
     "softcap": (1.5, 30.0),
     "scale": (0.3,),
     "sink": (0.0, 1.5),
@@ -30,13 +29,8 @@ _PROBES = {
     "ties": _TIES[1:2],
 }
 
-attention = Evidence(
-    softmax_attention,
-    **_PROBES | {"options": OPTIONS | {"empty": ("zero", "nan", "mean")}, "ties": _TIES},
-)
-weights = Evidence(
-    attention_weights, **_PROBES | {"options": OPTIONS | {"empty": ("zero", "nan", "mean")}}
-)
+attention = Evidence(softmax_attention, **_PROBES | {"ties": _TIES})
+weights = Evidence(attention_weights, **_PROBES)
 logsumexp = Evidence(attention_logsumexp, **_PROBES)
 ALL = (attention, weights, logsumexp)
 
@@ -107,6 +101,12 @@ def ties(rng, shape):
     return Case((q, np.broadcast_to(k[..., :1, :], k.shape).copy(), *rest))
 
 
+def scaled(rng, shape):
+    """A scale and a sink of each head's own"""
+    scale, sink = np.exp(rng.standard_normal(shape.scale)), rng.standard_normal(shape.sink)
+    return Case(_arrays(rng, shape), {"scale": scale, "sink": sink})
+
+
 def sink_above_logits(rng, shape):
     """A sink far above every logit, so that it must enter the maximum"""
     return Case(_arrays(rng, shape), {"sink": 20.0 + rng.standard_normal(shape.sink)})
@@ -135,6 +135,7 @@ ADVERSARIAL = (
 for of in ALL:
     of.regime(normal)
     of.regime(masked)
+    of.regime(scaled)
     for sampler in ADVERSARIAL:
         of.regime(sampler, adversarial=True)
     of.regime(nan_under_mask, adversarial=True, advisory=True)

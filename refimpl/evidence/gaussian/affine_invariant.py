@@ -11,7 +11,7 @@ from refimpl.backend import cholesky, logdet_from_cholesky, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
-from refimpl.evidence.gaussian.pairs import in_order
+from refimpl.evidence.gaussian.pairs import OF_MEANS, in_order, symmetric
 from refimpl.evidence.gaussian.samples import covariance, integer_factor
 from refimpl.formula import upcast
 from refimpl.gaussian.affine_invariant import calvo_oller_bound, fisher_rao_same_mean
@@ -24,8 +24,16 @@ from refimpl.gaussian.fisher_rao import (
 
 _RECORD = {"sizes": {"d": Sizes(1, 1, 6)}, "budget": Budget(k=8.0, floor=16.0)}
 
-same_mean = Evidence(fisher_rao_same_mean, **_RECORD)
-bound = Evidence(calvo_oller_bound, **_RECORD)
+same_mean = Evidence(
+    fisher_rao_same_mean,
+    **_RECORD,
+    unchanged=symmetric(),
+)
+bound = Evidence(
+    calvo_oller_bound,
+    **_RECORD,
+    unchanged=OF_MEANS | symmetric(),
+)
 
 
 # ------------------------------------------------------------------------------------------ regimes

@@ -26,6 +26,10 @@ barycentre = Evidence(
     bures_barycentre,
     sizes={"k": Sizes(1, 1, 4), "d": Sizes(1, 1, 4)},
     budget=Budget(k=8.0, floor=16.0),
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+        "weights is taken as 2 times itself": "weights are normalised by their sum",
+    },
 )
 
 

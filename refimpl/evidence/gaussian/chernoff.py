@@ -9,6 +9,7 @@ import numpy as np
 from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.pairs import (
+    OF_MEANS,
     depends_on_the_difference_of_means,
     diagonal,
     far_apart,
@@ -21,6 +22,7 @@ from refimpl.evidence.gaussian.pairs import (
     register,
     same_covariance,
     scale_of,
+    symmetric,
     uncoupled_blocks,
     vanishes_at_equality,
 )
@@ -33,10 +35,16 @@ from refimpl.gaussian.overlap import bhattacharyya_coefficient, bhattacharyya_di
 from refimpl.gaussian.renyi import renyi_divergence
 
 coefficient = Evidence(
-    chernoff_coefficient, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=8.0, floor=16.0)
+    chernoff_coefficient,
+    sizes={"d": Sizes(1, 1, 6)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS,
 )
 information = Evidence(
-    chernoff_information, sizes={"d": Sizes(1, 1, 4)}, budget=Budget(k=8.0, floor=16.0)
+    chernoff_information,
+    sizes={"d": Sizes(1, 1, 4)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric(),
 )
 
 

@@ -22,7 +22,14 @@ from refimpl.gaussian.density import gaussian_entropy, gaussian_log_density
 _LOG_2PI = math.log(2 * math.pi)
 _SIZES = {"d": Sizes(1, 1, 12)}
 
-density = Evidence(gaussian_log_density, sizes=_SIZES, budget=Budget(k=12.0, floor=16.0))
+density = Evidence(
+    gaussian_log_density,
+    sizes=_SIZES,
+    budget=Budget(k=12.0, floor=16.0),
+    unchanged={
+        "x and mean are swapped": "only the difference of the means counts, and not its sign"
+    },
+)
 entropy = Evidence(gaussian_entropy, sizes=_SIZES, budget=Budget(k=6.0, floor=16.0))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import entropy_sizes, sigma_points
 from refimpl.evidence.gaussian.pairs import (
+    OF_MEANS,
     depends_on_the_difference_of_means,
     diagonal,
     far_apart,
@@ -24,6 +25,7 @@ from refimpl.evidence.gaussian.pairs import (
     register,
     same_covariance,
     scale_of,
+    symmetric,
     vanishes_at_equality,
 )
 from refimpl.evidence.gaussian.samples import covariance, integer_factor
@@ -35,7 +37,12 @@ from refimpl.gaussian.divergence import (
     jeffreys_divergence,
 )
 
-kl = Evidence(gaussian_kl, sizes={"d": Sizes(1, 1, 12)}, budget=Budget(k=8.0, floor=16.0))
+kl = Evidence(
+    gaussian_kl,
+    sizes={"d": Sizes(1, 1, 12)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS,
+)
 
 
 register(kl)
@@ -124,7 +131,10 @@ def integer_cholesky_factors(rng, shape):
 # ----------------------------------------------------------------------------------------- Jeffreys
 
 jeffreys = Evidence(
-    jeffreys_divergence, sizes={"d": Sizes(1, 1, 10)}, budget=Budget(k=8.0, floor=16.0)
+    jeffreys_divergence,
+    sizes={"d": Sizes(1, 1, 10)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric(),
 )
 register(jeffreys, far=False)
 for law in (
@@ -188,7 +198,10 @@ def jeffreys_of_proportional_covariances(rng, shape):
 # ------------------------------------------------------------------------------------ cross-entropy
 
 cross_entropy = Evidence(
-    gaussian_cross_entropy, sizes={"d": Sizes(1, 1, 12)}, budget=Budget(k=8.0, floor=16.0)
+    gaussian_cross_entropy,
+    sizes={"d": Sizes(1, 1, 12)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS,
 )
 
 

@@ -10,6 +10,7 @@ from refimpl.backend import erf, like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
+from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
 from refimpl.formula import upcast
 from refimpl.gaussian.energy import (
     energy_distance,
@@ -17,11 +18,23 @@ from refimpl.gaussian.energy import (
     energy_distance_univariate,
 )
 
-numbers = Evidence(energy_distance_univariate, budget=Budget(k=6.0, floor=16.0))
-spheres = Evidence(
-    energy_distance_isotropic, sizes={"d": Sizes(1, 1, 8)}, budget=Budget(k=6.0, floor=16.0)
+numbers = Evidence(
+    energy_distance_univariate,
+    budget=Budget(k=6.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric("variance"),
 )
-general = Evidence(energy_distance, sizes={"d": Sizes(1, 1, 5)}, budget=Budget(k=6.0, floor=16.0))
+spheres = Evidence(
+    energy_distance_isotropic,
+    sizes={"d": Sizes(1, 1, 8)},
+    budget=Budget(k=6.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric("variance"),
+)
+general = Evidence(
+    energy_distance,
+    sizes={"d": Sizes(1, 1, 5)},
+    budget=Budget(k=6.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric(),
+)
 SIMPLE = (numbers, spheres)
 
 # ------------------------------------------------------------------------------------ regimes

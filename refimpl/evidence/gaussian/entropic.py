@@ -9,6 +9,7 @@ import numpy as np
 from refimpl.backend import cholesky, like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
+from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
 from refimpl.evidence.gaussian.samples import diagonal_covariance, integer_factor
 from refimpl.evidence.gaussian.transport import (
     diagonal,
@@ -27,8 +28,18 @@ from refimpl.gaussian.transport import wasserstein_squared
 _SIZES = {"d": Sizes(1, 1, 6)}
 _BUDGET = Budget(k=8.0, floor=16.0)
 
-cost = Evidence(entropic_wasserstein_squared, sizes=_SIZES, budget=_BUDGET)
-sinkhorn = Evidence(sinkhorn_divergence, sizes=_SIZES, budget=_BUDGET)
+cost = Evidence(
+    entropic_wasserstein_squared,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=OF_MEANS | symmetric(),
+)
+sinkhorn = Evidence(
+    sinkhorn_divergence,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=OF_MEANS | symmetric(),
+)
 
 
 @cost.output_terms

@@ -12,7 +12,7 @@ from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import parametrised, variation
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
-from refimpl.evidence.gaussian.pairs import in_order
+from refimpl.evidence.gaussian.pairs import OF_MEANS, in_order, symmetric
 from refimpl.evidence.gaussian.samples import integer_factor
 from refimpl.formula import upcast
 from refimpl.gaussian.divergence import gaussian_kl
@@ -24,9 +24,23 @@ from refimpl.gaussian.fisher_rao import (
 
 _BUDGET = Budget(k=8.0, floor=16.0)
 
-univariate = Evidence(fisher_rao_univariate, budget=_BUDGET)
-diagonal = Evidence(fisher_rao_diagonal, sizes={"d": Sizes(1, 1, 16)}, budget=_BUDGET)
-same_covariance = Evidence(fisher_rao_same_covariance, sizes={"d": Sizes(1, 1, 10)}, budget=_BUDGET)
+univariate = Evidence(
+    fisher_rao_univariate,
+    budget=_BUDGET,
+    unchanged=OF_MEANS | symmetric("var"),
+)
+diagonal = Evidence(
+    fisher_rao_diagonal,
+    sizes={"d": Sizes(1, 1, 16)},
+    budget=_BUDGET,
+    unchanged=OF_MEANS | symmetric("var"),
+)
+same_covariance = Evidence(
+    fisher_rao_same_covariance,
+    sizes={"d": Sizes(1, 1, 10)},
+    budget=_BUDGET,
+    unchanged=OF_MEANS,
+)
 
 
 # ------------------------------------------------------------------------------------------ regimes

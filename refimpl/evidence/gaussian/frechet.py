@@ -16,6 +16,9 @@ frechet = Evidence(
     sizes={"n": Sizes(2, 1, 12), "d": Sizes(1, 1, 6), "m": Sizes(2, 1, 12)},
     fixed={"ddof": 1},
     budget=Budget(k=8.0, floor=16.0),
+    unchanged={
+        "x and y are swapped": "it is symmetric",
+    },
 )
 
 

@@ -38,9 +38,30 @@ _SIZES = {"d": Sizes(1, 1, 6)}
 _BUDGET = Budget(k=8.0, floor=16.0)
 
 way = Evidence(displacement_interpolation, sizes=_SIZES, budget=_BUDGET)
-metric = Evidence(bures_metric, sizes=_SIZES, budget=_BUDGET)
-log = Evidence(bures_log, sizes=_SIZES, budget=_BUDGET)
-exp = Evidence(bures_exp, sizes=_SIZES, budget=_BUDGET)
+metric = Evidence(
+    bures_metric,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "tangent_x and tangent_y are swapped": "an inner product is symmetric",
+    },
+)
+log = Evidence(
+    bures_log,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
+exp = Evidence(
+    bures_exp,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
 
 
 @way.output_terms

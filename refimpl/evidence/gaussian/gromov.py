@@ -9,6 +9,7 @@ import numpy as np
 from refimpl.backend import cholesky, like, namespace
 from refimpl.core import symmetric_part
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+from refimpl.evidence.gaussian.pairs import symmetric
 from refimpl.evidence.gaussian.samples import diagonal_covariance
 from refimpl.evidence.gaussian.transport_laws import trace
 from refimpl.formula import upcast
@@ -20,8 +21,18 @@ from refimpl.gaussian.gromov import (
 _SIZES = {"m": Sizes(1, 1, 6), "n": Sizes(1, 1, 6)}
 _BUDGET = Budget(k=8.0, floor=16.0)
 
-distances = Evidence(gaussian_gromov_wasserstein_squared, sizes=_SIZES, budget=_BUDGET)
-products = Evidence(inner_product_gromov_wasserstein_squared, sizes=_SIZES, budget=_BUDGET)
+distances = Evidence(
+    gaussian_gromov_wasserstein_squared,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=symmetric(),
+)
+products = Evidence(
+    inner_product_gromov_wasserstein_squared,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=symmetric(),
+)
 
 
 @distances.output_terms

@@ -10,6 +10,7 @@ from refimpl.backend import namespace, solve
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.divergence import apart
 from refimpl.evidence.gaussian.pairs import (
+    OF_MEANS,
     depends_on_the_difference_of_means,
     diagonal,
     ignores_the_coordinates,
@@ -19,6 +20,7 @@ from refimpl.evidence.gaussian.pairs import (
     processing_brings_closer,
     register,
     scale_of,
+    symmetric,
     vanishes_at_equality,
 )
 from refimpl.evidence.gaussian.samples import covariance, integer_factor
@@ -34,9 +36,21 @@ from refimpl.gaussian.renyi import renyi_divergence
 
 _RECORD = {"sizes": {"d": Sizes(1, 1, 6)}, "budget": Budget(k=8.0, floor=16.0)}
 
-geometric = Evidence(geometric_jensen_shannon, **_RECORD)
-dual = Evidence(dual_geometric_jensen_shannon, **_RECORD)
-bounds = Evidence(jensen_shannon_bounds, **_RECORD)
+geometric = Evidence(
+    geometric_jensen_shannon,
+    **_RECORD,
+    unchanged=OF_MEANS,
+)
+dual = Evidence(
+    dual_geometric_jensen_shannon,
+    **_RECORD,
+    unchanged=OF_MEANS,
+)
+bounds = Evidence(
+    jensen_shannon_bounds,
+    **_RECORD,
+    unchanged=OF_MEANS | symmetric(),
+)
 
 
 # ------------------------------------------------------------------------------------------ regimes

@@ -10,6 +10,7 @@ from refimpl.backend import eigh, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
+from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
 from refimpl.evidence.gaussian.samples import covariance, displacement
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_log_density
@@ -22,9 +23,28 @@ from refimpl.gaussian.kernel import (
 _SIZES = {"d": Sizes(1, 1, 8)}
 _BUDGET = Budget(k=6.0, floor=16.0)
 
-laplace = Evidence(gaussian_square_norm_laplace, sizes=_SIZES, budget=_BUDGET)
-kernel = Evidence(gaussian_expected_kernel, sizes=_SIZES, budget=_BUDGET)
-mmd = Evidence(gaussian_mmd_squared, sizes=_SIZES, budget=Budget(k=8.0, floor=16.0))
+laplace = Evidence(
+    gaussian_square_norm_laplace,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "mean is taken as its negative": "it is even in the mean",
+    },
+)
+kernel = Evidence(
+    gaussian_expected_kernel,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "mean is taken as its negative": "it is even in the mean",
+    },
+)
+mmd = Evidence(
+    gaussian_mmd_squared,
+    sizes=_SIZES,
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric(),
+)
 
 # ----------------------------------------------------------------- regimes: Laplace transform
 

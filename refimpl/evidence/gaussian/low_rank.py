@@ -8,6 +8,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+from refimpl.evidence.gaussian.pairs import OF_MEANS
 from refimpl.evidence.gaussian.samples import graded_units
 from refimpl.formula import upcast
 from refimpl.gaussian.divergence import gaussian_kl
@@ -20,6 +21,11 @@ low_rank = Evidence(
     empty=("r", "s"),
     ties=({"s": "r"},),
     budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS
+    | {
+        "factor_p is taken as its negative": "F F^T is even in F",
+        "factor_q is taken as its negative": "F F^T is even in F",
+    },
 )
 
 

@@ -23,15 +23,45 @@ from refimpl.gaussian.moments import (
 _SIZES = {"d": Sizes(1, 1, 8)}
 _BUDGET = Budget(k=6.0, floor=16.0)
 
-second = Evidence(gaussian_second_moment, sizes=_SIZES, budget=_BUDGET)
-mean_form = Evidence(gaussian_quadratic_mean, sizes=_SIZES, budget=_BUDGET)
-covariance_form = Evidence(gaussian_quadratic_covariance, sizes=_SIZES, budget=_BUDGET)
+second = Evidence(
+    gaussian_second_moment,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+        "mean is taken as its negative": "it is even in the mean",
+    },
+)
+mean_form = Evidence(
+    gaussian_quadratic_mean,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "mean is taken as its negative": "it is even in the mean",
+        "matrix is taken as its transpose": "only the symmetric part of a form counts",
+    },
+)
+covariance_form = Evidence(
+    gaussian_quadratic_covariance,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "mean is taken as its negative": "it is even in the mean",
+        "left is taken as its transpose": "only the symmetric part of a form counts",
+        "right is taken as its transpose": "only the symmetric part of a form counts",
+        "left and right are swapped": "a covariance of two numbers is symmetric",
+    },
+)
 cumulant = Evidence(
     gaussian_quadratic_cumulant,
     sizes=_SIZES,
     fixed={"order": 3},
     options={"order": (1, 2, 4)},
     budget=_BUDGET,
+    unchanged={
+        "mean is taken as its negative": "it is even in the mean",
+        "matrix is taken as its transpose": "only the symmetric part of a form counts",
+    },
 )
 FORMS = (mean_form, covariance_form, cumulant)
 

@@ -9,6 +9,7 @@ import numpy as np
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.pairs import (
+    OF_MEANS,
     depends_on_the_difference_of_means,
     diagonal,
     far_apart,
@@ -22,6 +23,7 @@ from refimpl.evidence.gaussian.pairs import (
     register,
     same_covariance,
     scale_of,
+    symmetric,
     uncoupled_blocks,
     vanishes_at_equality,
 )
@@ -37,12 +39,21 @@ from refimpl.gaussian.overlap import (
 
 _RECORD = {"sizes": {"d": Sizes(1, 1, 8)}, "budget": Budget(k=8.0, floor=16.0)}
 
-distance = Evidence(bhattacharyya_distance, **_RECORD)
-coefficient = Evidence(bhattacharyya_coefficient, **_RECORD)
+distance = Evidence(
+    bhattacharyya_distance,
+    **_RECORD,
+    unchanged=OF_MEANS | symmetric(),
+)
+coefficient = Evidence(
+    bhattacharyya_coefficient,
+    **_RECORD,
+    unchanged=OF_MEANS | symmetric(),
+)
 hellinger = Evidence(
     hellinger_squared,
     fixed={"normalisation": "unit"},
     **_RECORD,
+    unchanged=OF_MEANS | symmetric(),
 )
 
 register(distance)

@@ -20,6 +20,17 @@ from refimpl.evidence.gaussian.samples import (
 
 # ------------------------------------------------------------------------------------------ regimes
 
+OF_MEANS = {
+    "mean_p and mean_q are swapped": "only the difference of the means counts, and not its sign"
+}
+"""What changes nothing where the means enter by the square of their difference."""
+
+
+def symmetric(scatter: str = "cov") -> dict[str, str]:
+    """The same for the covariances, or variances, of a symmetric quantity."""
+    why = "it is symmetric, and even in the difference of the means"
+    return {f"{scatter}_p and {scatter}_q are swapped": why}
+
 
 def generic(rng, shape):
     """Unrelated covariances, means some standard deviations apart."""

@@ -21,11 +21,49 @@ from refimpl.gaussian.parametrisation import (
 _SIZES = {"d": Sizes(1, 1, 12), "r": Sizes(1, 1, 12)}
 _BUDGET = Budget(floor=8.0)
 
-cholesky = Evidence(covariance_from_cholesky, sizes={"d": _SIZES["d"]}, budget=_BUDGET)
-factor = Evidence(covariance_from_factor, sizes=_SIZES, empty=("r",), budget=_BUDGET)
-variance = Evidence(covariance_from_variance, sizes={"d": _SIZES["d"]})
-deviation = Evidence(covariance_from_deviation, sizes={"d": _SIZES["d"]})
-low_rank = Evidence(covariance_from_low_rank, sizes=_SIZES, empty=("r",), budget=_BUDGET)
+cholesky = Evidence(
+    covariance_from_cholesky,
+    sizes={"d": _SIZES["d"]},
+    budget=_BUDGET,
+    unchanged={
+        "scale_tril is taken as its negative": "L L^T is even in L",
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
+factor = Evidence(
+    covariance_from_factor,
+    sizes=_SIZES,
+    empty=("r",),
+    budget=_BUDGET,
+    unchanged={
+        "factor is taken as its negative": "F F^T is even in F",
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
+variance = Evidence(
+    covariance_from_variance,
+    sizes={"d": _SIZES["d"]},
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
+deviation = Evidence(
+    covariance_from_deviation,
+    sizes={"d": _SIZES["d"]},
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
+low_rank = Evidence(
+    covariance_from_low_rank,
+    sizes=_SIZES,
+    empty=("r",),
+    budget=_BUDGET,
+    unchanged={
+        "factor is taken as its negative": "F F^T is even in F",
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
 
 # ------------------------------------------------------------------------------------ regimes
 

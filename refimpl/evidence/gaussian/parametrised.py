@@ -11,6 +11,7 @@ from refimpl.backend import namespace, solve
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
 from refimpl.evidence.gaussian.density import change_of_unit
+from refimpl.evidence.gaussian.pairs import OF_MEANS
 from refimpl.evidence.gaussian.samples import (
     covariance,
     graded_units,
@@ -28,10 +29,30 @@ from refimpl.gaussian.parametrised import (
 
 _BUDGET = Budget(k=8.0, floor=16.0)
 
-diagonal = Evidence(gaussian_kl_diagonal, sizes={"d": Sizes(1, 1, 16)}, budget=_BUDGET)
-log_variance = Evidence(gaussian_kl_log_variance, sizes={"d": Sizes(1, 1, 16)}, budget=_BUDGET)
-inverse = Evidence(gaussian_kl_precision, sizes={"d": Sizes(1, 1, 8)}, budget=_BUDGET)
-triangular = Evidence(gaussian_kl_cholesky, sizes={"d": Sizes(1, 1, 10)}, budget=_BUDGET)
+diagonal = Evidence(
+    gaussian_kl_diagonal,
+    sizes={"d": Sizes(1, 1, 16)},
+    budget=_BUDGET,
+    unchanged=OF_MEANS,
+)
+log_variance = Evidence(
+    gaussian_kl_log_variance,
+    sizes={"d": Sizes(1, 1, 16)},
+    budget=_BUDGET,
+    unchanged=OF_MEANS,
+)
+inverse = Evidence(
+    gaussian_kl_precision,
+    sizes={"d": Sizes(1, 1, 8)},
+    budget=_BUDGET,
+    unchanged=OF_MEANS,
+)
+triangular = Evidence(
+    gaussian_kl_cholesky,
+    sizes={"d": Sizes(1, 1, 10)},
+    budget=_BUDGET,
+    unchanged=OF_MEANS,
+)
 
 
 # ------------------------------------------------------------------------------------------ regimes

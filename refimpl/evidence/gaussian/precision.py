@@ -29,8 +29,22 @@ _SIZES = {"d": Sizes(1, 1, 10)}
 _BUDGET = Budget(k=8.0, floor=16.0)
 _ENTROPY_OF_UNIT = 0.5 * (1 + math.log(2 * math.pi))
 
-inverse = Evidence(covariance_from_precision, sizes=_SIZES, budget=_BUDGET)
-precision = Evidence(precision_from_covariance, sizes=_SIZES, budget=_BUDGET)
+inverse = Evidence(
+    covariance_from_precision,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
+precision = Evidence(
+    precision_from_covariance,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged={
+        "the output is transposed": "it is a symmetric matrix",
+    },
+)
 cholesky = Evidence(cholesky_from_covariance, sizes=_SIZES, budget=_BUDGET)
 inverse_cholesky = Evidence(cholesky_from_precision, sizes=_SIZES, budget=_BUDGET)
 

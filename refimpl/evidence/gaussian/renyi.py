@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.pairs import (
+    OF_MEANS,
     depends_on_the_difference_of_means,
     diagonal,
     generic,
@@ -35,9 +36,17 @@ from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.overlap import bhattacharyya_distance
 from refimpl.gaussian.renyi import chi_squared_divergence, renyi_divergence
 
-renyi = Evidence(renyi_divergence, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=8.0, floor=16.0))
+renyi = Evidence(
+    renyi_divergence,
+    sizes={"d": Sizes(1, 1, 6)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS,
+)
 chi_squared = Evidence(
-    chi_squared_divergence, sizes={"d": Sizes(1, 1, 6)}, budget=Budget(k=8.0, floor=16.0)
+    chi_squared_divergence,
+    sizes={"d": Sizes(1, 1, 6)},
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS,
 )
 
 

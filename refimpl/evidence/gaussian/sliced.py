@@ -8,6 +8,7 @@ from refimpl.backend import like, namespace
 from refimpl.core import symmetric_part
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
+from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
 from refimpl.evidence.gaussian.samples import (
     covariance,
     diagonal_covariance,
@@ -25,6 +26,9 @@ sliced = Evidence(
     sliced_wasserstein_squared,
     sizes={"d": Sizes(1, 1, 7), "t": Sizes(1, 1, 9)},
     budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS
+    | symmetric()
+    | {"directions is taken as its negative": "a direction and its opposite are one"},
 )
 
 

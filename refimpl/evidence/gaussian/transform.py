@@ -27,7 +27,14 @@ from refimpl.gaussian.transform import (
 _LOG_2PI = math.log(2 * math.pi)
 _SIZES = {"d": Sizes(1, 1, 8)}
 
-integral = Evidence(gaussian_log_integral, sizes=_SIZES, budget=Budget(k=6.0, floor=16.0))
+integral = Evidence(
+    gaussian_log_integral,
+    sizes=_SIZES,
+    budget=Budget(k=6.0, floor=16.0),
+    unchanged={
+        "w is taken as its negative": "it is even in w",
+    },
+)
 generating = Evidence(
     gaussian_log_moment_generating_function, sizes=_SIZES, budget=Budget(k=6.0, floor=16.0)
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
 from refimpl.evidence.gaussian.samples import (
     covariance,
     diagonal_covariance,
@@ -33,14 +34,34 @@ from refimpl.gaussian.transport import (
 _SIZES = {"d": Sizes(1, 1, 7)}
 _BUDGET = Budget(k=8.0, floor=16.0)
 
-bures = Evidence(bures_squared, sizes=_SIZES, budget=_BUDGET)
+bures = Evidence(
+    bures_squared,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=symmetric(),
+)
 factor = Evidence(
     bures_squared_factor,
     sizes={"d": Sizes(1, 1, 7), "r": Sizes(1, 1, 9), "s": Sizes(1, 1, 9)},
     budget=_BUDGET,
+    unchanged={
+        "factor_p and factor_q are swapped": "it is symmetric",
+        "factor_p is taken as its negative": "F F^T is even in F",
+        "factor_q is taken as its negative": "F F^T is even in F",
+    },
 )
-squared = Evidence(wasserstein_squared, sizes=_SIZES, budget=_BUDGET)
-distance = Evidence(wasserstein_distance, sizes=_SIZES, budget=_BUDGET)
+squared = Evidence(
+    wasserstein_squared,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=OF_MEANS | symmetric(),
+)
+distance = Evidence(
+    wasserstein_distance,
+    sizes=_SIZES,
+    budget=_BUDGET,
+    unchanged=OF_MEANS | symmetric(),
+)
 
 
 @bures.output_terms

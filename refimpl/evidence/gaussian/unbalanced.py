@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.backend import cholesky, like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
+from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
 from refimpl.evidence.gaussian.samples import covariance, diagonal_covariance, displacement
 from refimpl.evidence.gaussian.transport_laws import trace
 from refimpl.formula import upcast
@@ -16,6 +17,9 @@ unbalanced = Evidence(
     unbalanced_entropic_transport,
     sizes={"d": Sizes(1, 1, 6)},
     budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS
+    | symmetric()
+    | {"mass_p and mass_q are swapped": "of equal penalties, both masses enter alike"},
 )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
-from refimpl.evidence.gaussian.pairs import in_order
+from refimpl.evidence.gaussian.pairs import OF_MEANS, in_order, symmetric
 from refimpl.evidence.gaussian.samples import (
     covariance,
     diagonal_covariance,
@@ -30,8 +30,13 @@ same_covariance = Evidence(
     total_variation_same_covariance,
     sizes={"d": Sizes(1, 1, 10)},
     budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS,
 )
-univariate = Evidence(total_variation_univariate, budget=Budget(k=8.0, floor=16.0))
+univariate = Evidence(
+    total_variation_univariate,
+    budget=Budget(k=8.0, floor=16.0),
+    unchanged=OF_MEANS | symmetric("var"),
+)
 
 
 # ---------------------------------------------------------------------------------- same covariance

@@ -17,7 +17,7 @@ from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
 axial = Evidence(
     axial_rotary_embedding,
-    sizes={"n": Sizes(1, 1, 16), "d": Sizes(4, 4, 16), "a": Sizes(2, 1, 2)},
+    sizes={"n": Sizes(1, 1, 16), "d": Sizes(8, 4, 16), "a": Sizes(2, 1, 2)},
     empty=("n",),
     options={"base": (100.0,)},
     combinations=(
@@ -96,6 +96,12 @@ def interleaved_axes(rng, shape):
     """The arrangement of Qwen3-VL, three numbers of every token"""
     at = rng.integers(0, 50, shape.positions)
     return _multimodal(rng, shape, at, arrangement="interleaved")
+
+
+@multimodal.regime
+def between_positions(rng, shape):
+    """Positions that are no whole numbers, which have a gradient"""
+    return _multimodal(rng, shape, rng.uniform(-9.0, 9.0, shape.positions))
 
 
 @multimodal.regime(adversarial=True)

@@ -28,7 +28,7 @@ values = Evidence(
 )
 deberta = Evidence(
     disentangled_logits,
-    sizes={"d": Sizes(1, 1, 8), "r": Sizes(8, 2, 16)},
+    sizes={"d": Sizes(1, 1, 8), "r": Sizes(12, 2, 16)},
     empty=("n", "m"),
     fixed={"p2c_index": "code"},
     options={"scale": (0.3,)},

@@ -22,6 +22,11 @@ linear = Evidence(
     },
     empty=("n", "m"),
     options={"base": (100.0,)},
+    unchanged={
+        f"{name} is taken as {what}": "it is a quotient of two forms that are linear in it"
+        for name in ("q", "k")
+        for what in ("2 times itself", "its negative")
+    },
     fixed={"pairing": "half"},
 )
 
@@ -62,6 +67,13 @@ def positive_features(rng, shape):
     """Features between a half and two at consecutive positions"""
     n, m = shape.axes["n"], shape.axes["m"]
     at = (np.arange(n) + max(m - n, 0), np.arange(m))
+    return Case((*_features(rng, shape), rng.standard_normal(shape.values), *at))
+
+
+@linear.regime
+def between_positions(rng, shape):
+    """Positions that are no whole numbers, which have a gradient"""
+    at = (rng.uniform(-9.0, 9.0, shape.axes["n"]), rng.uniform(-9.0, 9.0, shape.axes["m"]))
     return Case((*_features(rng, shape), rng.standard_normal(shape.values), *at))
 
 

@@ -31,6 +31,13 @@ def softmax_weights(rng, shape):
     return Case((weights, rng.standard_normal(shape.values), *at))
 
 
+@mixture.regime
+def between_positions(rng, shape):
+    """Positions that are no whole numbers, which have a gradient"""
+    at = (rng.uniform(-9.0, 9.0, shape.axes["n"]), rng.uniform(-9.0, 9.0, shape.axes["m"]))
+    return Case((rng.standard_normal(shape.weights), rng.standard_normal(shape.values), *at))
+
+
 @mixture.regime(adversarial=True)
 def any_weights_and_positions(rng, shape):
     """Weights of both signs, positions up to 500 that differ along the batch"""

@@ -15,6 +15,9 @@ logits = Evidence(
     empty=("n", "m"),
     fixed={"clip": True},
     options={"lowest": (-2, 1), "scale": (0.3,)},
+    unchanged={
+        "clip is True, whatever is asked for": "without it, distances beyond the table are refused"
+    },
 )
 shift = Evidence(
     relative_shift,
