@@ -228,12 +228,6 @@ def scale_missing(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
     return delta_rule(q, k, v, beta, log_decay=log_decay, scale=scale, state=state)
 
 
-@delta.mutant
-def state_ignored(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
-    """the state before the first position is ignored"""
-    return delta_rule(q, k, v, beta, log_decay=log_decay, scale=scale)
-
-
 def _wrong_gradients(body):
     """Register gradients changed from the right ones, given as a list."""
 

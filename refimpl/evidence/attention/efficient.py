@@ -352,12 +352,6 @@ def own_position_hidden(q, k, v, /, *, version, mask=None):
     return np.concatenate([nothing, found], axis=-2)
 
 
-@_mutant(causal)
-def mask_ignored(q, k, v, /, *, version, mask=None):
-    """the mask is ignored"""
-    return causal_efficient_attention(q, k, v, version=version)
-
-
 @_mutant(causal, gradient=True)
 def gradient_of_the_other_version(g, q, k, v, /, *, version, mask=None):
     """the gradients are those of the other version"""
@@ -371,10 +365,3 @@ def gradient_looks_ahead(g, q, k, v, /, *, version, mask=None):
     if version == "channel":
         return efficient_attention.vjp(g, q, k, v, mask=mask)
     return linear_attention.vjp(g, q, k, v, features="exponential", mask=mask)
-
-
-@_mutant(causal, gradient=True)
-def gradient_of_keys_missing(g, q, k, v, /, *, version, mask=None):
-    """the gradient in the keys is 0: they are taken for constants"""
-    dq, dk, dv = causal_efficient_attention.vjp(g, q, k, v, version=version, mask=mask)
-    return dq, 0.0 * dk, dv

@@ -184,18 +184,6 @@ def powers_of_two(rng, shape):
 
 
 @entropy.mutant
-def in_bits(q, k, /, **options):
-    """the entropy is in bits"""
-    return attention_entropy(q, k, **options) / math.log(2.0)
-
-
-@entropy.mutant
-def sign_missing(q, k, /, **options):
-    """the sum has the wrong sign"""
-    return -attention_entropy(q, k, **options)
-
-
-@entropy.mutant
 def log_sum_exp(q, k, /, **options):
     """it is the log-sum-exp, without the mean logit"""
     return np.nan_to_num(attention_logsumexp(q, k, **options), neginf=0.0)
@@ -257,12 +245,6 @@ def width_left_out(length, /, *, width, trained_length=512, clip=False):
     return (
         log_length_scale(length, width=width, trained_length=trained_length, clip=clip) * width**0.5
     )
-
-
-@lengths.mutant
-def clip_ignored(length, /, *, width, trained_length=512, clip=False):
-    """it is not clipped"""
-    return log_length_scale(length, width=width, trained_length=trained_length)
 
 
 @lengths.mutant

@@ -146,13 +146,6 @@ def gradient_everywhere(g, x, projections, kind):
     return g @ projections, favor_features.vjp(g, x, projections, kind=kind)[1]
 
 
-@features.mutant(gradient=True)
-def gradient_of_projections_missing(g, x, projections, /, *, kind):
-    """the projections are taken for constants"""
-    dx, dprojections = favor_features.vjp(g, x, projections, kind=kind)
-    return dx, 0.0 * dprojections
-
-
 # ---------------------------------------------------------------------------------- attention
 
 

@@ -106,18 +106,6 @@ def scaled_logits(logits, v, /, **options):
     return synthesizer_attention(logits * max(logits.shape[-1], 1) ** -0.5, v, **options)
 
 
-@synthesizer.mutant
-def mask_left_out(logits, v, /, *, mask=None, **options):
-    """the mask is ignored"""
-    return synthesizer_attention(logits, v, **options)
-
-
-@synthesizer.mutant
-def causal_left_out(logits, v, /, *, causal=None, offset=None, **options):
-    """causal is ignored"""
-    return synthesizer_attention(logits, v, **options)
-
-
 @synthesizer.mutant(gradient=True)
 def gradient_as_sigmoid(g, logits, v, /, **options):
     """the gradient in the logits is that of independent sigmoids"""
@@ -126,29 +114,10 @@ def gradient_as_sigmoid(g, logits, v, /, **options):
     return weights * (1 - weights) * (g @ v.swapaxes(-1, -2)), dv
 
 
-@synthesizer.mutant(gradient=True)
-def gradient_of_values_sign(g, logits, v, /, **options):
-    """the gradient in the values has the wrong sign"""
-    dlogits, dv = synthesizer_attention.vjp(g, logits, v, **options)
-    return dlogits, -dv
-
-
 @dense.mutant
 def relu_left_out(x, w, b, out, shift, /):
     """there is no relu"""
     return (x @ w + b[..., None, :]) @ out + shift[..., None, :]
-
-
-@dense.mutant
-def first_bias_left_out(x, w, b, out, shift, /):
-    """the first bias is left out"""
-    return synthesizer_logits(x, w, 0.0 * b, out, shift)
-
-
-@dense.mutant
-def second_bias_left_out(x, w, b, out, shift, /):
-    """the second bias is left out"""
-    return synthesizer_logits(x, w, b, out, 0.0 * shift)
 
 
 @dense.mutant

@@ -255,12 +255,3 @@ def gradient_of_values_within_chunks(g, q, k, q_linear, k_linear, v, /, **option
     found = mixed_chunk_attention.vjp(g, q, k, q_linear, k_linear, v, **options)
     near = mixed_chunk_attention.vjp(g, q, k, 0.0 * q_linear, k_linear, v, **options)
     return *found[:4], near[4]
-
-
-@mixed.mutant(gradient=True)
-def gradient_between_chunks_missing(g, q, k, q_linear, k_linear, v, /, **options):
-    """the sums over other chunks are taken for constants"""
-    dq, dk, dq_linear, dk_linear, dv = mixed_chunk_attention.vjp(
-        g, q, k, q_linear, k_linear, v, **options
-    )
-    return dq, dk, dq_linear, 0.0 * dk_linear, dv

@@ -172,13 +172,6 @@ merge.mutant(empty_is_plus_infinity, source="https://github.com/Dao-AILab/flash-
 
 
 @merge.mutant(gradient=True)
-def logsumexp_gradient_missing(g, outputs, logsumexps, /):
-    """The gradient of the log-sum-exps is missing"""
-    d_outputs, d_logsumexps = merge_attention.vjp(g, outputs, logsumexps)
-    return d_outputs, 0.0 * d_logsumexps
-
-
-@merge.mutant(gradient=True)
 def merged_output_not_subtracted(g, outputs, logsumexps, /):
     """The gradient of the log-sum-exps lacks the term -<g, O>"""
     d_outputs, d_logsumexps = merge_attention.vjp(g, outputs, logsumexps)

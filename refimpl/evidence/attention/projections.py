@@ -194,9 +194,3 @@ def one_block_repeated(gaussians, lengths, /):
     return orthogonal_projections(
         np.broadcast_to(gaussians[..., :1, :, :], gaussians.shape), lengths
     )
-
-
-@orthogonal.mutant
-def divided_by_root_d(gaussians, lengths, /):
-    """the rows are divided by sqrt d"""
-    return orthogonal_projections(gaussians, lengths) * gaussians.shape[-1] ** -0.5

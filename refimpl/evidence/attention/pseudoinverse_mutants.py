@@ -6,7 +6,6 @@ import numpy as np
 
 from refimpl.attention.pseudoinverse import (
     iterated_inverse,
-    nystrom_completion,
     pseudo_inverse,
 )
 from refimpl.evidence.attention.pseudoinverse import completion, exact, iterated, swapped
@@ -47,29 +46,11 @@ def regularised(matrix, /, *, rcond=None):
     return np.linalg.solve(swapped(matrix) @ matrix + identity, swapped(matrix))
 
 
-@exact.mutant
-def not_transposed(matrix, /, *, rcond=None):
-    """the result is the transpose of the inverse"""
-    return swapped(pseudo_inverse(matrix, rcond=rcond))
-
-
-@exact.mutant
-def cut_off_ignored(matrix, /, *, rcond=None):
-    """nothing is cut off"""
-    return pseudo_inverse(matrix, rcond=0.0)
-
-
 @exact.mutant(gradient=True)
 def gradient_of_an_inverse(g, matrix, /, *, rcond=None):
     """the gradient is that of the inverse of a square matrix, -Z^T g Z^T"""
     z = swapped(pseudo_inverse(matrix, rcond=rcond))
     return (-z @ g @ z,)
-
-
-@exact.mutant(gradient=True)
-def gradient_sign(g, matrix, /, *, rcond=None):
-    """the gradient has the wrong sign"""
-    return (-pseudo_inverse.vjp(g, matrix, rcond=rcond)[0],)
 
 
 @iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/3")
@@ -160,38 +141,12 @@ def gradient_of_the_limit(g, matrix, /, *, divisor=None, **options):
 
 
 @completion.mutant
-def corner_not_inverted(corner, columns, rows, /, *, rcond=None):
-    """the corner is not inverted"""
-    return rows @ corner @ columns
-
-
-@completion.mutant
 def corner_left_out(corner, columns, rows, /, *, rcond=None):
     """the corner is left out: C B"""
     return rows @ columns
 
 
 @completion.mutant
-def corner_transposed(corner, columns, rows, /, *, rcond=None):
-    """the corner is transposed"""
-    return rows @ pseudo_inverse(swapped(corner)) @ columns
-
-
-@completion.mutant
 def jitter(corner, columns, rows, /, *, rcond=None):
     """1e-2 is added to the diagonal of the corner"""
     return rows @ np.linalg.solve(corner + 1e-2 * np.eye(corner.shape[-1]), columns)
-
-
-@completion.mutant(gradient=True)
-def gradient_of_corner_missing(g, corner, columns, rows, /, *, rcond=None):
-    """the corner is taken for a constant"""
-    found = nystrom_completion.vjp(g, corner, columns, rows, rcond=rcond)
-    return 0.0 * found[0], *found[1:]
-
-
-@completion.mutant(gradient=True)
-def gradient_of_corner_sign(g, corner, columns, rows, /, *, rcond=None):
-    """the gradient in the corner lacks its sign"""
-    found = nystrom_completion.vjp(g, corner, columns, rows, rcond=rcond)
-    return -found[0], *found[1:]

@@ -386,22 +386,6 @@ def first_batch_entry_for_all(q, k, v, /, **options):
 
 
 @attention.mutant
-def heads_and_positions_swapped(q, k, v, /, **options):
-    """Heads and positions are swapped: attention runs over the heads"""
-    if (
-        q.ndim < 3
-        or q.shape != k.shape
-        or options.get("mask") is not None
-        or options.get("bias") is not None
-    ):
-        return softmax_attention(q, k, v, **options)
-    swapped = (x.swapaxes(-2, -3) for x in (q, k, v))
-    return softmax_attention(
-        *swapped, **{n: o for n, o in options.items() if n != "sink"}
-    ).swapaxes(-2, -3)
-
-
-@attention.mutant
 def values_last_key_dropped(q, k, v, /, **options):
     """The last key of every row is dropped (ragged tail)"""
     if k.shape[-2] < 2:
@@ -410,12 +394,6 @@ def values_last_key_dropped(q, k, v, /, **options):
     if options.get("mask") is not None:
         mask = mask & options["mask"]
     return softmax_attention(q, k, v, **options | {"mask": mask})
-
-
-@logsumexp.mutant
-def base_two(q, k, /, **options):
-    """The log-sum-exp is in base 2"""
-    return attention_logsumexp(q, k, **options) / np.log(2.0)
 
 
 def empty_is_plus_infinity(q, k, /, **options):

@@ -41,12 +41,6 @@ def log_euclidean_distance(cov_p, cov_q, /):
 
 
 @same_mean.mutant
-def logarithms_to_base_2(cov_p, cov_q, /):
-    """logarithms to base 2"""
-    return fisher_rao_same_mean(cov_p, cov_q) / math.log(2)
-
-
-@same_mean.mutant
 def log_determinant_alone(cov_p, cov_q, /):
     """the logarithms are added before they are squared: |log det S_p/S_q|/sqrt(2)"""
     xp = namespace(cov_p)
@@ -78,12 +72,6 @@ def covariances_as_deviations(cov_p, cov_q, /):
 
 
 @same_mean.mutant(gradient=True)
-def gradient_exchanged(g, cov_p, cov_q, /):
-    """the gradients in p and in q are exchanged"""
-    return fisher_rao_same_mean.vjp(g, cov_p, cov_q)[::-1]
-
-
-@same_mean.mutant(gradient=True)
 def gradient_with_doubled_off_diagonals(g, cov_p, cov_q, /):
     """the gradients count each off-diagonal entry twice"""
     return tuple(map(off_diagonal_doubled, fisher_rao_same_mean.vjp(g, cov_p, cov_q)))
@@ -109,12 +97,6 @@ def gradient_not_divided_by_the_eigenvalues(g, cov_p, cov_q, /):
 def root_of_two_missing(mean_p, cov_p, mean_q, cov_q, /):
     """the affine-invariant distance of the embedded matrices, sqrt(2) times as large"""
     return math.sqrt(2) * calvo_oller_bound(mean_p, cov_p, mean_q, cov_q)
-
-
-@bound.mutant
-def squared_bound(mean_p, cov_p, mean_q, cov_q, /):
-    """the square of the bound"""
-    return calvo_oller_bound(mean_p, cov_p, mean_q, cov_q) ** 2
 
 
 @bound.mutant

@@ -126,10 +126,3 @@ def gradient_without_weights(g, covs, weights, /):
     dcovs, dweights = bures_barycentre.vjp(g, covs, weights)
     shares = weights / weights.sum(axis=-1, keepdims=True)
     return dcovs / shares[..., None, None], dweights
-
-
-@barycentre.mutant(gradient=True)
-def gradient_of_weights_sign(g, covs, weights, /):
-    """the gradient in the weights has the wrong sign"""
-    dcovs, dweights = bures_barycentre.vjp(g, covs, weights)
-    return dcovs, -dweights

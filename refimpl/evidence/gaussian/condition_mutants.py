@@ -38,18 +38,6 @@ def marginal(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
 
 
 @conditional.mutant
-def mean_moves_the_wrong_way(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
-    """x_b - mean_b has the wrong sign"""
-    return _conditional(mean_a, x_b, cov_aa, cov_ab, cov_bb, mean_b)
-
-
-@conditional.mutant
-def mean_not_subtracted(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
-    """mean_b is not subtracted from x_b"""
-    return _conditional(mean_a, 0 * mean_b, cov_aa, cov_ab, cov_bb, x_b)
-
-
-@conditional.mutant
 def covariance_of_b_not_inverted(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
     """cov_bb is multiplied instead of inverted"""
     return _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=cov_ab @ cov_bb)
@@ -59,13 +47,6 @@ def covariance_of_b_not_inverted(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /)
 def covariance_of_b_missing(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
     """cov_bb is forgotten, as if x_b were white"""
     return _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=cov_ab)
-
-
-@conditional.mutant
-def one_regressor_at_a_time(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
-    """only the diagonal of cov_bb is inverted, as if its coordinates were independent"""
-    gain = cov_ab / diagonal_of(cov_bb)[..., None, :]
-    return _conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, gain=gain)
 
 
 @conditional.mutant
@@ -98,27 +79,11 @@ def gradient_of_the_gain_halved(g, *arrays):
 
 
 @conditional.mutant(gradient=True)
-def gradient_of_the_means_equal(g, *arrays):
-    """the gradient in mean_b has the sign of that in x_b"""
-    found = list(gaussian_conditional.vjp(g, *arrays))
-    found[1] = -found[1]
-    return tuple(found)
-
-
-@conditional.mutant(gradient=True)
 def gradient_of_the_mean_without_the_gain(g, *arrays):
     """the gradients in cov_ab and cov_bb lack the part through the mean"""
     found = list(gaussian_conditional.vjp(g, *arrays))
     without = gaussian_conditional.vjp((0 * g[0], g[1]), *arrays)
     found[3], found[4] = without[3], without[4]
-    return tuple(found)
-
-
-@conditional.mutant(gradient=True)
-def gradient_in_cov_bb_negative(g, *arrays):
-    """the gradient in cov_bb has the wrong sign"""
-    found = list(gaussian_conditional.vjp(g, *arrays))
-    found[4] = -found[4]
     return tuple(found)
 
 
@@ -213,13 +178,6 @@ def gradient_of_the_mean_with_fixed_gain(g, *arrays):
     return dmean_p, dcov_p, dmean_q, dcov_q
 
 
-@product.mutant(gradient=True)
-def gradient_exchanged(g, *arrays):
-    """the gradients in the two means are exchanged"""
-    dmean_p, dcov_p, dmean_q, dcov_q = gaussian_product.vjp(g, *arrays)
-    return dmean_q, dcov_p, dmean_p, dcov_q
-
-
 # -------------------------------------------------------------------------------- information
 
 
@@ -244,13 +202,6 @@ def quarter(tangent_mean, tangent_cov, cov, /):
 
 
 @fisher.mutant
-def mean_forgotten(tangent_mean, tangent_cov, cov, /):
-    """the change of the mean is forgotten"""
-    linear, trace = _terms(tangent_mean, tangent_cov, cov)
-    return trace / 2 + 0 * linear
-
-
-@fisher.mutant
 def trace_of_squared_entries(tangent_mean, tangent_cov, cov, /):
     """the trace is the sum of squared entries of S^{-1} V, which is not symmetric"""
     change = solve(cov, tangent_cov)
@@ -267,13 +218,6 @@ def trace_squared(tangent_mean, tangent_cov, cov, /):
 
 
 @fisher.mutant
-def change_of_deviations(tangent_mean, tangent_cov, cov, /):
-    """the change is one of deviations: the trace has the factor 2 instead of 1/2"""
-    linear, trace = _terms(tangent_mean, tangent_cov, cov)
-    return linear + 2 * trace
-
-
-@fisher.mutant
 def diagonal_model(tangent_mean, tangent_cov, cov, /):
     """only the diagonals count, as in the model of independent coordinates"""
     variances = diagonal_of(cov)
@@ -282,24 +226,9 @@ def diagonal_model(tangent_mean, tangent_cov, cov, /):
 
 
 @fisher.mutant
-def covariance_not_inverted(tangent_mean, tangent_cov, cov, /):
-    """the covariance is taken for a precision"""
-    change = cov @ tangent_cov
-    linear = (tangent_mean * matvec(cov, tangent_mean)).sum(axis=-1)
-    return linear + (change * transposed(change)).sum(axis=(-2, -1)) / 2
-
-
-@fisher.mutant
 def length(tangent_mean, tangent_cov, cov, /):
     """the length is returned, not its square"""
     return namespace(cov).sqrt(fisher_information_metric(tangent_mean, tangent_cov, cov))
-
-
-@fisher.mutant(gradient=True)
-def gradient_in_cov_positive(g, tangent_mean, tangent_cov, cov, /):
-    """the gradient in cov has the wrong sign"""
-    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
-    return dmean, dtangent, -dcov
 
 
 @fisher.mutant(gradient=True)
@@ -315,10 +244,3 @@ def gradient_off_diagonal_doubled(g, tangent_mean, tangent_cov, cov, /):
     """the gradient in the change counts each off-diagonal entry twice"""
     dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
     return dmean, off_diagonal_doubled(dtangent), dcov
-
-
-@fisher.mutant(gradient=True)
-def gradient_in_the_mean_halved(g, tangent_mean, tangent_cov, cov, /):
-    """the gradient in the change of the mean lacks its factor 2"""
-    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
-    return dmean / 2, dtangent, dcov

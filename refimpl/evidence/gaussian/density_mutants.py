@@ -93,27 +93,11 @@ def covariance_as_deviation(x, mean, cov, /):
 
 
 @density.mutant
-def covariance_as_precision(x, mean, cov, /):
-    """the covariance is taken for a precision: it is not inverted"""
-    d, logdet, _ = _terms(x, mean, cov)
-    gap = x - mean
-    return _log_density(d, -logdet, (gap * (cov @ gap[..., None])[..., 0]).sum(axis=-1))
-
-
-@density.mutant
 def covariance_as_cholesky_factor(x, mean, cov, /):
     """the covariance is taken for a Cholesky factor (scale_tril)"""
     xp = namespace(x)
     z = solve(xp.tril(cov), (x - mean)[..., None])[..., 0]
     return _log_density(x.shape[-1], logdet_from_cholesky(cov), (z * z).sum(axis=-1))
-
-
-@density.mutant
-def diagonal_only(x, mean, cov, /):
-    """only the diagonal of the covariance is used"""
-    variances = namespace(x).diagonal(cov, axis1=-2, axis2=-1)
-    mahalanobis = ((x - mean) ** 2 / variances).sum(axis=-1)
-    return _log_density(x.shape[-1], namespace(x).log(variances).sum(axis=-1), mahalanobis)
 
 
 @density.mutant
@@ -128,20 +112,7 @@ def bits(x, mean, cov, /):
     return _log_density(*_terms(x, mean, cov)) / math.log(2)
 
 
-@density.mutant
-def negative_log_density(x, mean, cov, /):
-    """the sign is reversed: the negative log density"""
-    return -_log_density(*_terms(x, mean, cov))
-
-
 # -------------------------------------------------------------------- log density: gradient mutants
-
-
-@density.mutant(gradient=True)
-def gradient_sign_of_x(g, x, mean, cov, /):
-    """the gradients in x and in the mean have each other's sign"""
-    dx, dmean, dcov = gaussian_log_density.vjp(g, x, mean, cov)
-    return -dx, -dmean, dcov
 
 
 @density.mutant(gradient=True)
@@ -157,13 +128,6 @@ def gradient_of_determinant_missing(g, x, mean, cov, /):
     dx, dmean, dcov = gaussian_log_density.vjp(g, x, mean, cov)
     (determinant,) = gaussian_entropy.vjp(g, cov)
     return dx, dmean, dcov + determinant
-
-
-@density.mutant(gradient=True)
-def gradient_half_missing(g, x, mean, cov, /):
-    """the gradient in cov lacks its factor 1/2"""
-    dx, dmean, dcov = gaussian_log_density.vjp(g, x, mean, cov)
-    return dx, dmean, 2 * dcov
 
 
 def off_diagonal_doubled(matrix):
@@ -200,12 +164,6 @@ def entropy_without_two_pi(cov, /):
     return 0.5 * (cov.shape[-1] + _logdet(cov))
 
 
-@entropy.mutant
-def entropy_log_determinant_sign(cov, /):
-    """the log-determinant has the wrong sign, or the covariance is taken for a precision"""
-    return _entropy(cov.shape[-1], -_logdet(cov))
-
-
 @entropy.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
 def entropy_log_determinant_doubled(cov, /):
     """the log-determinant lacks its factor 1/2, or the covariance is taken for a deviation"""
@@ -219,22 +177,9 @@ def entropy_log_determinant_halved(cov, /):
 
 
 @entropy.mutant
-def entropy_of_diagonal(cov, /):
-    """only the diagonal of the covariance is used"""
-    xp = namespace(cov)
-    return _entropy(cov.shape[-1], xp.log(xp.diagonal(cov, axis1=-2, axis2=-1)).sum(axis=-1))
-
-
-@entropy.mutant
 def entropy_in_bits(cov, /):
     """the logarithm has base 2, not e"""
     return _entropy(cov.shape[-1], _logdet(cov)) / math.log(2)
-
-
-@entropy.mutant(gradient=True)
-def entropy_gradient_half_missing(g, cov, /):
-    """the gradient lacks its factor 1/2"""
-    return (2 * gaussian_entropy.vjp(g, cov)[0],)
 
 
 @entropy.mutant(gradient=True)

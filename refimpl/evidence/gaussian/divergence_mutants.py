@@ -41,12 +41,6 @@ def swapped(mean_p, cov_p, mean_q, cov_q, /):
     return _kl(*_terms(mean_q, cov_q, mean_p, cov_p))
 
 
-@kl.mutant
-def half_missing(mean_p, cov_p, mean_q, cov_q, /):
-    """the factor 1/2 is missing"""
-    return 2 * _kl(*_terms(mean_p, cov_p, mean_q, cov_q))
-
-
 @kl.mutant(source="https://github.com/FluxML/model-zoo/pull/147")
 def log_determinant_sign(mean_p, cov_p, mean_q, cov_q, /):
     """the log-determinant ratio has the wrong sign"""
@@ -142,13 +136,6 @@ def mean_term_not_whitened(mean_p, cov_p, mean_q, cov_q, /):
     return _kl(((mean_p - mean_q) ** 2).sum(axis=-1), trace, logdet, d)
 
 
-@kl.mutant
-def mean_term_missing(mean_p, cov_p, mean_q, cov_q, /):
-    """the means are ignored"""
-    _, trace, logdet, d = _terms(mean_p, cov_p, mean_q, cov_q)
-    return _kl(0, trace, logdet, d)
-
-
 @kl.mutant(
     source="https://github.com/PacktPublishing/Deep-Reinforcement-Learning-Hands-On/issues/17"
 )
@@ -229,13 +216,6 @@ def jitter(mean_p, cov_p, mean_q, cov_q, /):
 
 
 @kl.mutant(gradient=True)
-def gradient_sign_of_means(g, mean_p, cov_p, mean_q, cov_q, /):
-    """the gradients in the means have each other's sign"""
-    dmean_p, dcov_p, dmean_q, dcov_q = gaussian_kl.vjp(g, mean_p, cov_p, mean_q, cov_q)
-    return -dmean_p, dcov_p, -dmean_q, dcov_q
-
-
-@kl.mutant(gradient=True)
 def gradient_means_with_cov_p(g, mean_p, cov_p, mean_q, cov_q, /):
     """the gradients in the means have S_p^{-1} instead of S_q^{-1}"""
     _, dcov_p, _, dcov_q = gaussian_kl.vjp(g, mean_p, cov_p, mean_q, cov_q)
@@ -284,12 +264,6 @@ def gradient_swapped(g, mean_p, cov_p, mean_q, cov_q, /):
 
 register_arguments(jeffreys)
 register_gradients(jeffreys)
-
-
-@jeffreys.mutant
-def mean_of_both_directions(mean_p, cov_p, mean_q, cov_q, /):
-    """the mean of both directions in place of their sum"""
-    return jeffreys_divergence(mean_p, cov_p, mean_q, cov_q) / 2
 
 
 @jeffreys.mutant
@@ -354,12 +328,6 @@ def trace_missing(mean_p, cov_p, mean_q, cov_q, /):
 def negative(mean_p, cov_p, mean_q, cov_q, /):
     """the sign is reversed: the mean of log q"""
     return -gaussian_cross_entropy(mean_p, cov_p, mean_q, cov_q)
-
-
-@cross_entropy.mutant
-def cross_entropy_in_bits(mean_p, cov_p, mean_q, cov_q, /):
-    """the result is in bits, not nats"""
-    return gaussian_cross_entropy(mean_p, cov_p, mean_q, cov_q) / math.log(2)
 
 
 @cross_entropy.mutant(gradient=True)

@@ -34,12 +34,6 @@ def _cost(mean_p, cov_p, mean_q, cov_q, variance, *, linear=1.0, logarithm=1.0):
 
 
 @cost.mutant
-def regularisation_not_halved(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
-    """sigma^2 is epsilon, not epsilon/2"""
-    return _cost(mean_p, cov_p, mean_q, cov_q, regularisation)
-
-
-@cost.mutant
 def regularisation_of_half_the_cost(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """sigma^2 is epsilon/4: the regularisation is that of the cost |x - y|^2/2"""
     return _cost(mean_p, cov_p, mean_q, cov_q, regularisation / 4)
@@ -95,19 +89,6 @@ def entropy_of_the_plan(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
 
 
 @cost.mutant
-def means_missing(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
-    """the means are ignored"""
-    origin = 0 * (mean_p + mean_q)
-    return _cost(origin, cov_p, origin, cov_q, regularisation / 2)
-
-
-@cost.mutant
-def half_cost(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
-    """the result is for the cost |x - y|^2/2, and half the regularisation"""
-    return _cost(mean_p, cov_p, mean_q, cov_q, regularisation / 2) / 2
-
-
-@cost.mutant
 def debiased(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """the costs of p and q to themselves are subtracted: the Sinkhorn divergence"""
     return _debiased(mean_p, cov_p, mean_q, cov_q, regularisation / 2)
@@ -149,12 +130,6 @@ def bias_of_p_twice(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
 
 
 @sinkhorn.mutant
-def divergence_regularisation_not_halved(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
-    """sigma^2 is epsilon, not epsilon/2"""
-    return _debiased(mean_p, cov_p, mean_q, cov_q, regularisation)
-
-
-@sinkhorn.mutant
 def divergence_of_the_transport_parts(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """the three costs lack their information: sharp Sinkhorn costs, whose difference may be < 0"""
     return _debiased(mean_p, cov_p, mean_q, cov_q, regularisation / 2, logarithm=0.0)
@@ -170,19 +145,6 @@ def divergence_information_sign(mean_p, cov_p, mean_q, cov_q, /, *, regularisati
 def divergence_unregularised(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """the regularisation is ignored: W_2^2"""
     return unregularised(mean_p, cov_p, mean_q, cov_q, regularisation=regularisation)
-
-
-@sinkhorn.mutant
-def divergence_of_means(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
-    """the covariances are ignored"""
-    gap = mean_p - mean_q
-    return (gap * gap).sum(axis=-1) + 0 * (regularisation + trace(cov_p) + trace(cov_q))
-
-
-@sinkhorn.mutant
-def divergence_halved(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
-    """the result is for the cost |x - y|^2/2, and half the regularisation"""
-    return _debiased(mean_p, cov_p, mean_q, cov_q, regularisation / 2) / 2
 
 
 # --------------------------------------------------------------------------------- gradient mutants

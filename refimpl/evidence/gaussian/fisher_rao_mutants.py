@@ -152,20 +152,6 @@ def covariance_as_deviation(mean_p, mean_q, cov, /):
     return fisher_rao_same_covariance(mean_p, mean_q, cov @ cov)
 
 
-@same_covariance.mutant
-def covariance_diagonal_only(mean_p, mean_q, cov, /):
-    """only the diagonal of the covariance is used"""
-    identity = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype)
-    return fisher_rao_same_covariance(mean_p, mean_q, cov * identity)
-
-
-@same_covariance.mutant(gradient=True)
-def gradient_sign_of_shift(g, mean_p, mean_q, cov, /):
-    """the gradients in the means have each other's sign"""
-    dmean_p, dmean_q, dcov = fisher_rao_same_covariance.vjp(g, mean_p, mean_q, cov)
-    return -dmean_p, -dmean_q, dcov
-
-
 @same_covariance.mutant(gradient=True)
 def gradient_of_mahalanobis_distance(g, mean_p, mean_q, cov, /):
     """the gradients are those of Mahalanobis' distance, without the curvature"""
@@ -179,10 +165,3 @@ def gradient_off_diagonal_doubled(g, mean_p, mean_q, cov, /):
     """the gradient in the covariance counts each off-diagonal entry twice"""
     dmean_p, dmean_q, dcov = fisher_rao_same_covariance.vjp(g, mean_p, mean_q, cov)
     return dmean_p, dmean_q, off_diagonal_doubled(dcov)
-
-
-@same_covariance.mutant(gradient=True)
-def gradient_half_missing(g, mean_p, mean_q, cov, /):
-    """the gradient in the covariance lacks its factor 1/2"""
-    dmean_p, dmean_q, dcov = fisher_rao_same_covariance.vjp(g, mean_p, mean_q, cov)
-    return dmean_p, dmean_q, 2 * dcov

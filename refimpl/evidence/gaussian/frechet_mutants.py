@@ -67,14 +67,6 @@ def pooled_mean(x, y, /, *, ddof):
     return _distance(*factors, _gap(x, y))
 
 
-@frechet.mutant
-def root_of_the_result(x, y, /, *, ddof):
-    """the result is the distance, not its square"""
-    xp = namespace(x)
-    squared = _distance(_factor(x, ddof), _factor(y, ddof), _gap(x, y))
-    return xp.sqrt(xp.maximum(squared, 0))
-
-
 @frechet.mutant(source="https://github.com/PythonOT/POT/pull/649")
 def means_missing(x, y, /, *, ddof):
     """the means are ignored"""

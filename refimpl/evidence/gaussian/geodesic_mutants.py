@@ -130,12 +130,6 @@ def _pairing(left, right):
 
 
 @metric.mutant
-def half_missing(cov, tangent_x, tangent_y, /):
-    """the factor 1/2 is missing: tr(L_X Y)"""
-    return _pairing(_solved(cov, tangent_x, _sum), tangent_y)
-
-
-@metric.mutant
 def quarter(cov, tangent_x, tangent_y, /):
     """the factor is 1/4 instead of 1/2"""
     return _pairing(_solved(cov, tangent_x, _sum), tangent_y) / 4
@@ -171,27 +165,6 @@ def fields_without_covariance(cov, tangent_x, tangent_y, /):
     return _pairing(_solved(cov, tangent_x, _sum), _solved(cov, tangent_y, _sum))
 
 
-@metric.mutant
-def variances_only(cov, tangent_x, tangent_y, /):
-    """only the diagonal of the covariance is used"""
-    v = namespace(cov).diagonal(cov, axis1=-2, axis2=-1)
-    return _pairing(tangent_x / (v[..., :, None] + v[..., None, :]), tangent_y) / 2
-
-
-@metric.mutant(gradient=True)
-def metric_gradient_sign(g, cov, tangent_x, tangent_y, /):
-    """the gradient in the covariance has the wrong sign"""
-    dcov, *others = bures_metric.vjp(g, cov, tangent_x, tangent_y)
-    return -dcov, *others
-
-
-@metric.mutant(gradient=True)
-def metric_gradient_swapped(g, cov, tangent_x, tangent_y, /):
-    """the gradients in the two tangents are exchanged"""
-    dcov, dx, dy = bures_metric.vjp(g, cov, tangent_x, tangent_y)
-    return dcov, dy, dx
-
-
 @metric.mutant(gradient=True)
 def metric_gradient_off_diagonal_doubled(g, cov, tangent_x, tangent_y, /):
     """the gradients count each off-diagonal entry twice"""
@@ -218,18 +191,6 @@ def identity_missing(cov_p, cov_q, /):
 def one_side_only(cov_p, cov_q, /):
     """the two sides are not added: (A - I) S_p"""
     return (matrix_of_map(cov_p, cov_q) - _eye(cov_p)) @ cov_p
-
-
-@log.mutant
-def half_the_velocity(cov_p, cov_q, /):
-    """the two sides are averaged, not added"""
-    return symmetric_part((matrix_of_map(cov_p, cov_q) - _eye(cov_p)) @ cov_p)
-
-
-@log.mutant
-def arguments_swapped(cov_p, cov_q, /):
-    """the base point comes last: the velocity at q of the way to p"""
-    return 2 * symmetric_part((matrix_of_map(cov_q, cov_p) - _eye(cov_p)) @ cov_q)
 
 
 @log.mutant
@@ -266,12 +227,6 @@ def log_gradient_of_the_difference(g, cov_p, cov_q, /):
     """the gradients are those of S_q - S_p, which are right at equality only"""
     g = symmetric_part(g) + 0 * (cov_p + cov_q)
     return -g, g
-
-
-@log.mutant(gradient=True)
-def log_gradient_swapped(g, cov_p, cov_q, /):
-    """the gradients in cov_p and cov_q are exchanged"""
-    return bures_log.vjp(g, cov_p, cov_q)[::-1]
 
 
 @log.mutant(gradient=True)
@@ -326,12 +281,6 @@ def field_of_commuting(cov, tangent, /):
 
 
 @exp.mutant
-def field_doubled(cov, tangent, /):
-    """L is twice what it should be: the equation has S L + L S = 2 X"""
-    return _end(cov, 2 * _solved(cov, tangent, _sum))
-
-
-@exp.mutant
 def affine_invariant_exp(cov, tangent, /):
     """the exponential is that of the affine-invariant geometry"""
     root, inverse = power(cov, 0.5), power(cov, -0.5)
@@ -345,12 +294,6 @@ def exp_gradient_first_order(g, cov, tangent, /):
     """the gradients are those of S + X"""
     g = symmetric_part(g) + 0 * (cov + tangent)
     return g, g
-
-
-@exp.mutant(gradient=True)
-def exp_gradient_swapped(g, cov, tangent, /):
-    """the gradients in covariance and tangent are exchanged"""
-    return bures_exp.vjp(g, cov, tangent)[::-1]
 
 
 @exp.mutant(gradient=True)

@@ -100,12 +100,6 @@ def inner_products(cov_p, cov_q, /):
 
 
 @distances.mutant
-def root_taken(cov_p, cov_q, /):
-    """the result is the root of the cost"""
-    return namespace(cov_p).sqrt(_distances(*_spectra(cov_p, cov_q)))
-
-
-@distances.mutant
 def tail_missing(cov_p, cov_q, /):
     """eigenvalues that only one of the covariances has are left out of the second term"""
     a, b = _spectra(cov_p, cov_q)
@@ -126,20 +120,6 @@ def product_tail_missing(cov_p, cov_q, /):
     a, b = _spectra(cov_p, cov_q)
     k = min(cov_p.shape[-1], cov_q.shape[-1])
     return ((a - b)[..., :k] ** 2).sum(axis=-1)
-
-
-@products.mutant
-def product_root_taken(cov_p, cov_q, /):
-    """the result is the root of the cost"""
-    a, b = _spectra(cov_p, cov_q)
-    return namespace(a).sqrt(((a - b) ** 2).sum(axis=-1))
-
-
-@products.mutant
-def product_doubled(cov_p, cov_q, /):
-    """the cost is doubled"""
-    a, b = _spectra(cov_p, cov_q)
-    return 2 * ((a - b) ** 2).sum(axis=-1)
 
 
 # --------------------------------------------------------------------------------- gradient mutants
@@ -165,12 +145,6 @@ def each_gradient_mutant(change):
 def gradient_off_diagonal_doubled(cov_p, cov_q, dcov_p, dcov_q):
     """the gradients count each off-diagonal entry twice"""
     return off_diagonal_doubled(dcov_p), off_diagonal_doubled(dcov_q)
-
-
-@each_gradient_mutant
-def gradient_sign_of_q(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradient in cov_q has the wrong sign"""
-    return dcov_p, -dcov_q
 
 
 @each_gradient_mutant

@@ -125,12 +125,6 @@ def order_not_reversed(mean_p, cov_p, mean_q, cov_q, /, *, weight):
 
 
 @dual.mutant
-def exponents_exchanged(mean_p, cov_p, mean_q, cov_q, /, *, weight):
-    """G is p^a q^(1-a), in the exponent as in the sum"""
-    return dual_geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, weight=1 - weight)
-
-
-@dual.mutant
 def not_dual(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     """KL(p || G) and KL(q || G) in place of KL(G || p) and KL(G || q)"""
     return geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, weight=weight)
@@ -170,27 +164,6 @@ def gradient_of_the_other_weight(g, mean_p, cov_p, mean_q, cov_q, /, *, weight):
 def bounds_exchanged(mean_p, cov_p, mean_q, cov_q, /):
     """upper and lower bound are exchanged"""
     return jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q)[::-1]
-
-
-@bounds.mutant
-def bounds_of_the_double_square(mean_p, cov_p, mean_q, cov_q, /):
-    """the Hellinger square is the integral of (sqrt p - sqrt q)^2, twice as large"""
-    lower, upper = jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q)
-    return 2 * lower, 2 * upper
-
-
-@bounds.mutant
-def bounds_of_the_distance(mean_p, cov_p, mean_q, cov_q, /):
-    """the Hellinger distance stands for its square"""
-    xp = namespace(mean_p)
-    return tuple(map(xp.sqrt, jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q)))
-
-
-@bounds.mutant
-def bounds_in_bits(mean_p, cov_p, mean_q, cov_q, /):
-    """the bounds are in bits, not nats"""
-    lower, upper = jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q)
-    return lower / math.log(2), upper / math.log(2)
 
 
 @bounds.mutant

@@ -69,12 +69,6 @@ def rate_of_a_kernel(mean, cov, /, *, rate):
 
 
 @laplace.mutant
-def covariance_squared(mean, cov, /, *, rate):
-    """the covariance is taken for a deviation: it is squared"""
-    return _laplace(mean, cov @ cov, rate)
-
-
-@laplace.mutant
 def logarithm(mean, cov, /, *, rate):
     """the logarithm is returned"""
     return namespace(mean).log(_laplace(mean, cov, rate))
@@ -88,13 +82,6 @@ def gradient_of_determinant_missing(g, mean, cov, /, *, rate):
     value = _laplace(mean, cov, rate)
     rest = outer(dmean, dmean) / (2 * (g * value)[..., None, None])
     return dmean, rest, drate
-
-
-@laplace.mutant(gradient=True)
-def gradient_of_the_mean_halved(g, mean, cov, /, *, rate):
-    """the gradient in the mean lacks its factor 2"""
-    dmean, dcov, drate = gaussian_square_norm_laplace.vjp(g, mean, cov, rate=rate)
-    return dmean / 2, dcov, drate
 
 
 @laplace.mutant(gradient=True)
@@ -155,12 +142,6 @@ def determinant_not_relative(mean, cov, /, *, bandwidth):
 
 
 @kernel.mutant
-def covariance_doubled(mean, cov, /, *, bandwidth):
-    """the covariance is doubled, though it is that of the difference already"""
-    return gaussian_expected_kernel(mean, 2 * cov, bandwidth=bandwidth)
-
-
-@kernel.mutant
 def kernel_at_the_mean(mean, cov, /, *, bandwidth):
     """the kernel of the mean difference is returned: the covariance is forgotten"""
     return gaussian_expected_kernel(mean, 0 * cov, bandwidth=bandwidth)
@@ -169,20 +150,6 @@ def kernel_at_the_mean(mean, cov, /, *, bandwidth):
 def _blurred(cov, bandwidth):
     identity = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype)
     return cov + (bandwidth * bandwidth)[..., None, None] * identity
-
-
-@kernel.mutant(gradient=True)
-def kernel_gradient_sign_of_the_mean(g, mean, cov, /, *, bandwidth):
-    """the gradient in the mean has the wrong sign"""
-    dmean, *others = gaussian_expected_kernel.vjp(g, mean, cov, bandwidth=bandwidth)
-    return -dmean, *others
-
-
-@kernel.mutant(gradient=True)
-def kernel_gradient_of_cov_doubled(g, mean, cov, /, *, bandwidth):
-    """the gradient in cov lacks its factor 1/2"""
-    dmean, dcov, dbandwidth = gaussian_expected_kernel.vjp(g, mean, cov, bandwidth=bandwidth)
-    return dmean, 2 * dcov, dbandwidth
 
 
 @kernel.mutant(gradient=True)
@@ -260,9 +227,3 @@ def root(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
     """the root is returned, not the square"""
     found = gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, bandwidth=bandwidth)
     return namespace(found).sqrt(found)
-
-
-@mmd.mutant
-def halved(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
-    """everything is halved"""
-    return gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, bandwidth=bandwidth) / 2

@@ -17,12 +17,6 @@ def swapped(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
 
 
 @low_rank.mutant
-def half_missing(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
-    """the factor 1/2 is missing"""
-    return 2 * gaussian_kl_low_rank(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q)
-
-
-@low_rank.mutant
 def diagonals_as_deviations(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
     """diagonals are taken for standard deviations: they are squared"""
     return gaussian_kl_low_rank(mean_p, diag_p**2, factor_p, mean_q, diag_q**2, factor_q)
@@ -40,12 +34,6 @@ def diagonal_of_the_product(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, 
     var_p = diag_p + (factor_p * factor_p).sum(axis=-1)
     var_q = diag_q + (factor_q * factor_q).sum(axis=-1)
     return gaussian_kl_diagonal(mean_p, var_p, mean_q, var_q)
-
-
-@low_rank.mutant
-def means_ignored(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
-    """the means are ignored"""
-    return gaussian_kl_low_rank(mean_q, diag_p, factor_p, mean_q, diag_q, factor_q)
 
 
 @low_rank.mutant
@@ -83,14 +71,6 @@ def bits(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
     """the result is in bits, not nats"""
     value = gaussian_kl_low_rank(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q)
     return value / math.log(2)
-
-
-@low_rank.mutant(gradient=True)
-def gradient_sign_of_means(g, mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
-    """the gradients in the means have each other's sign"""
-    p_and_q = gaussian_kl_low_rank.vjp(g, mean_p, diag_p, factor_p, mean_q, diag_q, factor_q)
-    dmean_p, ddiag_p, dfactor_p, dmean_q, ddiag_q, dfactor_q = p_and_q
-    return -dmean_p, ddiag_p, dfactor_p, -dmean_q, ddiag_q, dfactor_q
 
 
 @low_rank.mutant(gradient=True)

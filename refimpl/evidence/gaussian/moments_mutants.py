@@ -33,12 +33,6 @@ def _form(matrix, x):
 
 
 @second.mutant
-def covariance_alone(mean, cov, /):
-    """the mean is forgotten: the covariance is returned"""
-    return cov + 0 * _outer(mean, mean)
-
-
-@second.mutant
 def mean_product_alone(mean, cov, /):
     """the covariance is forgotten: the product of the mean is returned"""
     return _outer(mean, mean) + 0 * cov
@@ -60,19 +54,6 @@ def squared_mean_on_the_diagonal(mean, cov, /):
 def squared_norm_on_the_diagonal(mean, cov, /):
     """|mean|^2 is added to the diagonal: an inner product instead of an outer one"""
     return cov + diagonal_matrix(0 * mean + (mean * mean).sum(axis=-1, keepdims=True))
-
-
-@second.mutant
-def covariance_as_deviation(mean, cov, /):
-    """the covariance is taken for a deviation: it is squared"""
-    return cov @ cov + _outer(mean, mean)
-
-
-@second.mutant(gradient=True)
-def gradient_two_missing(g, mean, cov, /):
-    """the gradient in the mean lacks its factor 2"""
-    dmean, dcov = gaussian_second_moment.vjp(g, mean, cov)
-    return dmean / 2, dcov
 
 
 @second.mutant(gradient=True)
@@ -97,23 +78,9 @@ def trace_missing(matrix, mean, cov, /):
 
 
 @mean_form.mutant
-def form_of_the_mean_missing(matrix, mean, cov, /):
-    """mean^T A mean is missing, as if the vector were centred"""
-    return (matrix * cov).sum(axis=(-2, -1)) + 0 * mean.sum(axis=-1)
-
-
-@mean_form.mutant
 def product_of_traces(matrix, mean, cov, /):
     """the trace of the product is taken for the product of the traces"""
     return _trace(matrix) * _trace(cov) + _form(matrix, mean)
-
-
-@mean_form.mutant
-def trace_of_diagonals(matrix, mean, cov, /):
-    """only the diagonals of A and S are multiplied, as if the coordinates were independent"""
-    xp = namespace(cov)
-    eye = xp.eye(cov.shape[-1], dtype=cov.dtype)
-    return (matrix * cov * eye).sum(axis=(-2, -1)) + _form(matrix, mean)
 
 
 @mean_form.mutant
@@ -164,12 +131,6 @@ def factor_four_is_two(left, right, mean, cov, /):
 
 
 @covariance_form.mutant
-def centred_vector(left, right, mean, cov, /):
-    """the term with the mean is missing"""
-    return _covariance(*_halves(left, right), mean, cov, linear=0)
-
-
-@covariance_form.mutant
 def mean_product(left, right, mean, cov, /):
     """the mean of the product is returned: the product of the means is not subtracted"""
     left, right = _halves(left, right)
@@ -211,12 +172,6 @@ def factorial_of_the_order(matrix, mean, cov, /, *, order):
 
 
 @cumulant.mutant
-def two_to_the_order(matrix, mean, cov, /, *, order):
-    """the constant has 2^s instead of 2^{s-1}"""
-    return 2 * gaussian_quadratic_cumulant(matrix, mean, cov, order=order)
-
-
-@cumulant.mutant
 def factorial_missing(matrix, mean, cov, /, *, order):
     """the constant lacks (s - 1)!"""
     found = gaussian_quadratic_cumulant(matrix, mean, cov, order=order)
@@ -229,12 +184,6 @@ def mean_counted_once(matrix, mean, cov, /, *, order):
     half = (matrix + transposed(matrix)) / 2
     constant = 2 ** (order - 1) * math.factorial(order - 1)
     return constant * _cumulant(half, mean, cov, order, weight=1)
-
-
-@cumulant.mutant
-def mean_not_counted(matrix, mean, cov, /, *, order):
-    """the term with the mean is missing"""
-    return gaussian_quadratic_cumulant(matrix, 0 * mean, cov, order=order) + 0 * mean.sum(axis=-1)
 
 
 @cumulant.mutant

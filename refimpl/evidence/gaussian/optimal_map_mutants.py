@@ -36,12 +36,6 @@ def the_way_back(mean_p, cov_p, mean_q, cov_q, /):
 
 
 @map_.mutant
-def matrix_of_the_way_back(mean_p, cov_p, mean_q, cov_q, /):
-    """the matrix is that from q to p, its inverse"""
-    return _with_offset(matrix_of_map(cov_q, cov_p), mean_p, mean_q)
-
-
-@map_.mutant
 def cholesky_map(mean_p, cov_p, mean_q, cov_q, /):
     """the matrix is L_q L_p^{-1}, with Cholesky factors: a map, but not the optimal one"""
     low_p, low_q = cholesky(cov_p), cholesky(cov_q)
@@ -80,12 +74,6 @@ def middle_root_missing(mean_p, cov_p, mean_q, cov_q, /):
 
 
 @map_.mutant
-def mean_of_p_missing(mean_p, cov_p, mean_q, cov_q, /):
-    """the offset is mean_q: x is not centred first"""
-    return matrix_of_map(cov_p, cov_q), mean_q + 0 * mean_p
-
-
-@map_.mutant
 def mean_of_p_not_mapped(mean_p, cov_p, mean_q, cov_q, /):
     """the offset is mean_q - mean_p: the matrix is missing there"""
     return matrix_of_map(cov_p, cov_q), mean_q - mean_p
@@ -112,13 +100,6 @@ def gradient_of_means_not_mapped(g, mean_p, cov_p, mean_q, cov_q, /):
     """the gradient in mean_p is that of -mean_p: the matrix is missing"""
     _, *others = transport_map.vjp(g, mean_p, cov_p, mean_q, cov_q)
     return -g[1], *others
-
-
-@map_.mutant(gradient=True)
-def gradient_sign_of_cov_p(g, mean_p, cov_p, mean_q, cov_q, /):
-    """the gradient in cov_p has the wrong sign"""
-    dmean_p, dcov_p, dmean_q, dcov_q = transport_map.vjp(g, mean_p, cov_p, mean_q, cov_q)
-    return dmean_p, -dcov_p, dmean_q, dcov_q
 
 
 @map_.mutant(gradient=True)
@@ -167,12 +148,6 @@ def symmetrised(cov_p, cov_q, /):
 def inverse_map(cov_p, cov_q, /):
     """C is S_p times the matrix of the map from q to p"""
     return cov_p @ matrix_of_map(cov_q, cov_p)
-
-
-@cross.mutant
-def opposed(cov_p, cov_q, /):
-    """C has the wrong sign: the dearest coupling"""
-    return -cov_p @ matrix_of_map(cov_p, cov_q)
 
 
 @cross.mutant

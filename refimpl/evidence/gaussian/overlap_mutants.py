@@ -103,12 +103,6 @@ def bits(mean_p, cov_p, mean_q, cov_q, /):
     return bhattacharyya_distance(mean_p, cov_p, mean_q, cov_q) / math.log(2)
 
 
-@distance.mutant
-def renyi_divergence_of_half(mean_p, cov_p, mean_q, cov_q, /):
-    """the Renyi divergence of order 1/2, which is twice the distance"""
-    return 2 * bhattacharyya_distance(mean_p, cov_p, mean_q, cov_q)
-
-
 # -------------------------------------------------------------------------------------- coefficient
 
 
@@ -122,12 +116,6 @@ def distance_itself(mean_p, cov_p, mean_q, cov_q, /):
 def squared(mean_p, cov_p, mean_q, cov_q, /):
     """the squared coefficient (a fidelity)"""
     return bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q) ** 2
-
-
-@coefficient.mutant
-def rooted(mean_p, cov_p, mean_q, cov_q, /):
-    """the root of the coefficient"""
-    return namespace(mean_p).sqrt(bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q))
 
 
 @coefficient.mutant
@@ -157,13 +145,6 @@ def other_normalisation(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     """the integral is halved where it should not be, and the reverse"""
     other = {"unit": "double", "double": "unit"}[normalisation]
     return hellinger_squared(mean_p, cov_p, mean_q, cov_q, normalisation=other)
-
-
-@hellinger.mutant
-def not_squared(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
-    """the distance itself, the root of the square"""
-    square = hellinger_squared(mean_p, cov_p, mean_q, cov_q, normalisation=normalisation)
-    return namespace(mean_p).sqrt(square)
 
 
 @hellinger.mutant

@@ -12,8 +12,6 @@ from refimpl.evidence.gaussian.parametrisation import (
 )
 from refimpl.gaussian.parametrisation import (
     covariance_from_cholesky,
-    covariance_from_deviation,
-    covariance_from_factor,
     covariance_from_low_rank,
 )
 
@@ -146,12 +144,6 @@ def factor_gradient_doubled_half(g, factor, /):
     return (2 * g @ factor,)
 
 
-@factor.mutant(gradient=True)
-def factor_gradient_sign(g, factor, /):
-    """the gradient has the wrong sign"""
-    return (-covariance_from_factor.vjp(g, factor)[0],)
-
-
 # ----------------------------------------------------------- from variances and from deviations
 
 
@@ -159,12 +151,6 @@ def factor_gradient_sign(g, factor, /):
 def variance_squared(variance, /):
     """the variances are taken for deviations: they are squared"""
     return diagonal_matrix(variance * variance)
-
-
-@variance.mutant
-def variance_rooted(variance, /):
-    """the result holds deviations, the square roots of the variances"""
-    return diagonal_matrix(namespace(variance).sqrt(variance))
 
 
 @variance.mutant
@@ -240,12 +226,6 @@ def fully_correlated(deviation, /):
 
 
 @deviation.mutant(gradient=True)
-def deviation_gradient_two_missing(g, deviation, /):
-    """the gradient lacks its factor 2"""
-    return (covariance_from_deviation.vjp(g, deviation)[0] / 2,)
-
-
-@deviation.mutant(gradient=True)
 def deviation_gradient_not_scaled(g, deviation, /):
     """the gradient lacks the deviation: it is that in the variance"""
     return (diagonal_of(g),)
@@ -271,12 +251,6 @@ def low_rank_scale(variance, factor, /):
     """the matrix is taken for the scale, whose square is the covariance, as in TFP"""
     scale = covariance_from_low_rank(variance, factor)
     return scale @ scale
-
-
-@low_rank.mutant
-def diagonal_missing(variance, factor, /):
-    """the diagonal is not added"""
-    return factor @ transposed(factor)
 
 
 @low_rank.mutant

@@ -354,12 +354,6 @@ def diagonals_of_the_precisions(mean_p, precision_p, mean_q, precision_q, /):
     return gaussian_kl_precision(mean_p, precision_p * identity, mean_q, precision_q * identity)
 
 
-@inverse.mutant
-def precision_half_missing(mean_p, precision_p, mean_q, precision_q, /):
-    """the factor 1/2 is missing"""
-    return 2 * gaussian_kl_precision(mean_p, precision_p, mean_q, precision_q)
-
-
 @inverse.mutant(gradient=True)
 def gradient_in_the_covariances(g, mean_p, precision_p, mean_q, precision_q, /):
     """the gradients are those in the covariances"""

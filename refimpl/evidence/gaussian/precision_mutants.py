@@ -24,19 +24,9 @@ def _inverse(matrix):
 # ----------------------------------------------------------------------------------- inverses
 
 
-def not_inverted(matrix, /):
-    """the matrix is returned as it is, not inverted"""
-    return matrix + 0
-
-
 def reciprocal_entries(matrix, /):
     """every entry is inverted instead of the matrix"""
     return 1 / matrix
-
-
-def reciprocal_diagonal(matrix, /):
-    """only the diagonal is inverted, as if the coordinates were independent"""
-    return diagonal_matrix(1 / diagonal_of(matrix))
 
 
 def factors_in_the_wrong_order(matrix, /):
@@ -50,19 +40,9 @@ def inverse_factor(matrix, /):
     return solve_triangular(factor_of(matrix), _identity(matrix))
 
 
-def inverted_twice(matrix, /):
-    """the inverse is squared: the matrix is taken for a deviation"""
-    return _inverse(matrix) @ _inverse(matrix)
-
-
 def regularised(matrix, /):
     """0.01 is added to the diagonal before the inversion"""
     return _inverse(matrix + 0.01 * _identity(matrix))
-
-
-def gradient_sign(g, matrix, /):
-    """the gradient lacks its minus sign"""
-    return (transposed(_inverse(matrix)) @ (g + transposed(g)) / 2 @ _inverse(matrix),)
 
 
 def gradient_not_whitened_on_both_sides(g, matrix, /):
@@ -83,16 +63,12 @@ def gradient_not_symmetric(g, matrix, /):
 
 
 _VALUES = (
-    not_inverted,
     reciprocal_entries,
-    reciprocal_diagonal,
     factors_in_the_wrong_order,
     inverse_factor,
-    inverted_twice,
     regularised,
 )
 _GRADIENTS = (
-    gradient_sign,
     gradient_not_whitened_on_both_sides,
     gradient_off_diagonal_doubled,
     gradient_not_symmetric,
@@ -105,12 +81,6 @@ for of in INVERSES:
 
 
 # ------------------------------------------------------------------------------------ factors
-
-
-@cholesky.mutant
-def upper_factor(cov, /):
-    """the factor is the upper one, L^T, as SciPy's cholesky returns by default"""
-    return transposed(factor_of(cov))
 
 
 @cholesky.mutant
@@ -158,12 +128,6 @@ def inverse_without_transposition(precision, /):
 def upper_inverse(precision, /):
     """the factor is the inverse transpose of the precision's own, which is upper triangular"""
     return transposed(solve_triangular(factor_of(precision), _identity(precision)))
-
-
-@inverse_cholesky.mutant
-def factor_of_the_precision(precision, /):
-    """the precision is taken for a covariance: it is not inverted"""
-    return factor_of(precision)
 
 
 @inverse_cholesky.mutant

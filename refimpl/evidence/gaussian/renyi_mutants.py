@@ -136,12 +136,6 @@ def logarithm(mean_p, cov_p, mean_q, cov_q, /):
 
 
 @chi_squared.mutant
-def halved(mean_p, cov_p, mean_q, cov_q, /):
-    """half of the divergence, as in the families of Amari and of Cressie and Read"""
-    return chi_squared_divergence(mean_p, cov_p, mean_q, cov_q) / 2
-
-
-@chi_squared.mutant
 def first_order(mean_p, cov_p, mean_q, cov_q, /):
     """the exponential of KL in place of that of the Renyi divergence of order 2"""
     return namespace(mean_p).expm1(gaussian_kl(mean_p, cov_p, mean_q, cov_q))

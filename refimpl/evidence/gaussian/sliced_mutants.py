@@ -68,14 +68,6 @@ def mean_of_distances(mean_p, cov_p, mean_q, cov_q, directions, /):
 
 
 @sliced.mutant
-def root_taken(mean_p, cov_p, mean_q, cov_q, directions, /):
-    """the result is the root of the mean"""
-    xp = namespace(mean_p)
-    shifts, v_p, v_q = _slices(mean_p, cov_p, mean_q, cov_q, directions)
-    return xp.sqrt((shifts**2 + _gaps(v_p, v_q) ** 2).mean(axis=-1))
-
-
-@sliced.mutant
 def normalised(mean_p, cov_p, mean_q, cov_q, directions, /):
     """the directions are divided by their lengths"""
     xp = namespace(mean_p)
@@ -90,13 +82,6 @@ def times_the_dimension(mean_p, cov_p, mean_q, cov_q, directions, /):
     """the result is multiplied by the dimension"""
     shifts, v_p, v_q = _slices(mean_p, cov_p, mean_q, cov_q, directions)
     return mean_p.shape[-1] * (shifts**2 + _gaps(v_p, v_q) ** 2).mean(axis=-1)
-
-
-@sliced.mutant
-def means_missing(mean_p, cov_p, mean_q, cov_q, directions, /):
-    """the means are ignored"""
-    shifts, v_p, v_q = _slices(mean_p, cov_p, mean_q, cov_q, directions)
-    return (0 * shifts + _gaps(v_p, v_q) ** 2).mean(axis=-1)
 
 
 @sliced.mutant

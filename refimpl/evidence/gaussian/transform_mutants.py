@@ -39,12 +39,6 @@ def _integral(d, logdet, square):
 
 
 @integral.mutant
-def matrix_not_inverted(w, cov, /):
-    """the exponent has S instead of its inverse"""
-    return _integral(w.shape[-1], -_logdet(cov), _inverse_square(cov, w))
-
-
-@integral.mutant
 def determinant_sign(w, cov, /):
     """the log-determinant has the wrong sign"""
     return _integral(w.shape[-1], -_logdet(cov), _square(cov, w))
@@ -75,12 +69,6 @@ def square_negative(w, cov, /):
 
 
 @integral.mutant
-def linear_term_missing(w, cov, /):
-    """the linear term is forgotten"""
-    return _integral(w.shape[-1], _logdet(cov), 0 * w.sum(axis=-1))
-
-
-@integral.mutant
 def two_pi_once(w, cov, /):
     """2 pi is counted once, not once for each coordinate"""
     return _integral(1, _logdet(cov), _square(cov, w))
@@ -93,27 +81,7 @@ def gradient_inverse_missing(g, w, cov, /):
     return dw, g[..., None, None] * w[..., :, None] * w[..., None, :] / 2
 
 
-@integral.mutant(gradient=True)
-def gradient_not_halved(g, w, cov, /):
-    """the gradient in cov lacks its factor 1/2"""
-    dw, dcov = gaussian_log_integral.vjp(g, w, cov)
-    return dw, 2 * dcov
-
-
-@integral.mutant(gradient=True)
-def gradient_doubled_in_w(g, w, cov, /):
-    """the gradient in w is 2 S w"""
-    dw, dcov = gaussian_log_integral.vjp(g, w, cov)
-    return 2 * dw, dcov
-
-
 # ----------------------------------------------------------------- moment generating function
-
-
-@generating.mutant
-def variance_not_halved(w, mean, cov, /):
-    """w^T S w lacks its factor 1/2"""
-    return gaussian_log_moment_generating_function(w, mean, 2 * cov)
 
 
 @generating.mutant
@@ -126,37 +94,6 @@ def variance_sign(w, mean, cov, /):
 def variance_missing(w, mean, cov, /):
     """w^T S w is missing: the exponent of the mean, against Jensen's inequality"""
     return (w * mean).sum(axis=-1) + 0 * _square(cov, w)
-
-
-@generating.mutant
-def precision_for_covariance(w, mean, cov, /):
-    """the covariance is taken for a precision: it is inverted"""
-    return (w * mean).sum(axis=-1) + _inverse_square(cov, w) / 2
-
-
-@generating.mutant
-def deviation_for_covariance(w, mean, cov, /):
-    """the covariance is taken for a deviation: it is squared"""
-    return gaussian_log_moment_generating_function(w, mean, cov @ cov)
-
-
-@generating.mutant
-def mean_missing(w, mean, cov, /):
-    """the mean is forgotten"""
-    return gaussian_log_moment_generating_function(w, 0 * mean, cov)
-
-
-@generating.mutant
-def opposite_argument(w, mean, cov, /):
-    """the argument has the opposite sign, that of a Laplace transform"""
-    return gaussian_log_moment_generating_function(-w, mean, cov)
-
-
-@generating.mutant(gradient=True)
-def gradient_of_the_covariance_not_halved(g, w, mean, cov, /):
-    """the gradient in cov lacks its factor 1/2"""
-    dw, dmean, dcov = gaussian_log_moment_generating_function.vjp(g, w, mean, cov)
-    return dw, dmean, 2 * dcov
 
 
 @generating.mutant(gradient=True)
@@ -196,21 +133,9 @@ def parts_exchanged(w, mean, cov, /):
 
 
 @characteristic.mutant
-def modulus_not_halved(w, mean, cov, /):
-    """the modulus is exp(-w^T S w), without the factor 1/2"""
-    return _polar(_square(cov, w), (w * mean).sum(axis=-1))
-
-
-@characteristic.mutant
 def modulus_grows(w, mean, cov, /):
     """the modulus is exp(+w^T S w/2), that of the moment generating function"""
     return _polar(-_square(cov, w) / 2, (w * mean).sum(axis=-1))
-
-
-@characteristic.mutant
-def modulus_with_the_precision(w, mean, cov, /):
-    """the covariance is taken for a precision: it is inverted"""
-    return _polar(_inverse_square(cov, w) / 2, (w * mean).sum(axis=-1))
 
 
 @characteristic.mutant
@@ -220,33 +145,12 @@ def angle_in_turns(w, mean, cov, /):
 
 
 @characteristic.mutant
-def angle_missing(w, mean, cov, /):
-    """the mean is forgotten: the function is real"""
-    return gaussian_characteristic_function(w, 0 * mean, cov)
-
-
-@characteristic.mutant
 def modulus_missing(w, mean, cov, /):
     """the covariance is forgotten: the modulus is 1"""
     return gaussian_characteristic_function(w, mean, 0 * cov)
 
 
 @characteristic.mutant(gradient=True)
-def gradient_of_the_angle_reversed(g, w, mean, cov, /):
-    """the gradient through the angle has the wrong sign"""
-    _, dmean, dcov = gaussian_characteristic_function.vjp(g, w, mean, cov)
-    dw = gaussian_characteristic_function.vjp((g[0], -g[1]), w, -mean, cov)[0]
-    return dw, -dmean, dcov
-
-
-@characteristic.mutant(gradient=True)
 def gradient_of_the_imaginary_part_missing(g, w, mean, cov, /):
     """the cotangent of the imaginary part is ignored"""
     return gaussian_characteristic_function.vjp((g[0], 0 * g[1]), w, mean, cov)
-
-
-@characteristic.mutant(gradient=True)
-def gradient_of_the_modulus_not_halved(g, w, mean, cov, /):
-    """the gradient in cov lacks its factor 1/2"""
-    dw, dmean, dcov = gaussian_characteristic_function.vjp(g, w, mean, cov)
-    return dw, dmean, 2 * dcov

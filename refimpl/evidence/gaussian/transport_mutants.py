@@ -174,12 +174,6 @@ def square_missing(cov_p, cov_q, /):
 
 
 @bures.mutant
-def half_cost(cov_p, cov_q, /):
-    """the cost is |x - y|^2/2"""
-    return _bures(cov_p, cov_q) / 2
-
-
-@bures.mutant
 def fidelity_itself(cov_p, cov_q, /):
     """the result is the cross term tr (S_p^{1/2} S_q S_p^{1/2})^{1/2} alone"""
     return _fidelity(cov_p, cov_q)
@@ -209,12 +203,6 @@ def each_whole_mutant(*, source: str = ""):
 def means_missing(delta, shape):
     """the means are ignored"""
     return shape
-
-
-@each_whole_mutant()
-def covariances_missing(delta, shape):
-    """the covariances are ignored"""
-    return _square(delta)
 
 
 @each_whole_mutant()
@@ -253,12 +241,6 @@ def root_taken(mean_p, cov_p, mean_q, cov_q, /):
     """the result is the distance, not its square"""
     xp = namespace(mean_p)
     return xp.sqrt(xp.maximum(_square(mean_p - mean_q) + _bures(cov_p, cov_q), 0))
-
-
-@distance.mutant
-def root_missing(mean_p, cov_p, mean_q, cov_q, /):
-    """the result is the square of the distance"""
-    return _square(mean_p - mean_q) + _bures(cov_p, cov_q)
 
 
 @distance.mutant
@@ -356,12 +338,6 @@ def gradient_off_diagonal_doubled(cov_p, cov_q, dcov_p, dcov_q):
 
 
 @each_gradient_mutant
-def gradient_swapped(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradients have each other's map: I - A_{q->p} in cov_p"""
-    return dcov_q, dcov_p
-
-
-@each_gradient_mutant
 def gradient_triangle(cov_p, cov_q, dcov_p, dcov_q):
     """the gradients in the covariances have both halves in the lower triangle"""
     xp = namespace(cov_p)
@@ -395,13 +371,6 @@ def gradient_two_missing(g, mean_p, cov_p, mean_q, cov_q, /):
     """the gradients in the means lack their factor 2"""
     dmean_p, dcov_p, dmean_q, dcov_q = wasserstein_squared.vjp(g, mean_p, cov_p, mean_q, cov_q)
     return dmean_p / 2, dcov_p, dmean_q / 2, dcov_q
-
-
-@squared.mutant(gradient=True)
-def gradient_sign_of_means(g, mean_p, cov_p, mean_q, cov_q, /):
-    """the gradients in the means have each other's sign"""
-    dmean_p, dcov_p, dmean_q, dcov_q = wasserstein_squared.vjp(g, mean_p, cov_p, mean_q, cov_q)
-    return dmean_q, dcov_p, dmean_p, dcov_q
 
 
 @distance.mutant(gradient=True)

@@ -19,12 +19,6 @@ def _squares(mean_p, mean_q, cov):
 
 
 @same_covariance.mutant
-def integral_not_halved(mean_p, mean_q, cov, /):
-    """the whole integral of |p - q|, twice the distance"""
-    return 2 * total_variation_same_covariance(mean_p, mean_q, cov)
-
-
-@same_covariance.mutant
 def root_of_two_missing(mean_p, mean_q, cov, /):
     """erf(r/2) in place of erf(r/(2 sqrt 2))"""
     return erf(namespace(mean_p).sqrt(_squares(mean_p, mean_q, cov)) / 2)
@@ -55,14 +49,6 @@ def covariance_as_deviation(mean_p, mean_q, cov, /):
 
 
 @same_covariance.mutant
-def covariance_as_precision(mean_p, mean_q, cov, /):
-    """the covariance is taken for a precision"""
-    delta = (mean_p - mean_q)[..., None]
-    squares = (delta * (cov @ delta)).sum(axis=(-2, -1))
-    return erf(namespace(mean_p).sqrt(squares / 8))
-
-
-@same_covariance.mutant
 def not_whitened(mean_p, mean_q, cov, /):
     """the distance of the means is not whitened"""
     squares = ((mean_p - mean_q) ** 2).sum(axis=-1)
@@ -77,13 +63,6 @@ def pinskers_bound(mean_p, mean_q, cov, /):
 
 
 @same_covariance.mutant(gradient=True)
-def gradient_sign_of_means(g, mean_p, mean_q, cov, /):
-    """the gradients in the means have each other's sign"""
-    dmean_p, dmean_q, dcov = total_variation_same_covariance.vjp(g, mean_p, mean_q, cov)
-    return -dmean_p, -dmean_q, dcov
-
-
-@same_covariance.mutant(gradient=True)
 def gradient_not_divided_by_the_distance(g, mean_p, mean_q, cov, /):
     """the gradients lack the 1/r of the root"""
     r = namespace(mean_p).sqrt(_squares(mean_p, mean_q, cov))
@@ -95,13 +74,6 @@ def gradient_off_diagonal_doubled(g, mean_p, mean_q, cov, /):
     """the gradient in the covariance counts each off-diagonal entry twice"""
     dmean_p, dmean_q, dcov = total_variation_same_covariance.vjp(g, mean_p, mean_q, cov)
     return dmean_p, dmean_q, off_diagonal_doubled(dcov)
-
-
-@same_covariance.mutant(gradient=True)
-def gradient_half_missing(g, mean_p, mean_q, cov, /):
-    """the gradient in the covariance lacks its factor 1/2"""
-    dmean_p, dmean_q, dcov = total_variation_same_covariance.vjp(g, mean_p, mean_q, cov)
-    return dmean_p, dmean_q, 2 * dcov
 
 
 # --------------------------------------------------------------------------------------- univariate
@@ -119,12 +91,6 @@ def _roots(mean_p, var_p, mean_q, var_q):
     c = mean_p**2 / var_p - mean_q**2 / var_q + xp.log(var_p / var_q)
     root = xp.sqrt(b * b - 4 * a * c)
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
-
-
-@univariate.mutant
-def whole_integral(mean_p, var_p, mean_q, var_q, /):
-    """the whole integral of |p - q|, twice the distance"""
-    return 2 * total_variation_univariate(mean_p, var_p, mean_q, var_q)
 
 
 @univariate.mutant
@@ -147,12 +113,6 @@ def pooled_variance(mean_p, var_p, mean_q, var_q, /):
     """both have the mean variance"""
     pooled = (var_p + var_q) / 2
     return total_variation_univariate(mean_p, pooled, mean_q, pooled)
-
-
-@univariate.mutant
-def means_ignored(mean_p, var_p, mean_q, var_q, /):
-    """the means are ignored"""
-    return total_variation_univariate(mean_p, var_p, mean_p, var_q)
 
 
 @univariate.mutant
@@ -185,15 +145,6 @@ def logarithm_halved(mean_p, var_p, mean_q, var_q, /):
         y, t = (x - mean_p) / xp.sqrt(var_p), (x - mean_q) / xp.sqrt(var_q)
         total = total + sign * (_phi(y) - _phi(t))
     return xp.where(var_p == var_q, 0.5, abs(total))
-
-
-@univariate.mutant(gradient=True)
-def univariate_gradient_sign_of_means(g, mean_p, var_p, mean_q, var_q, /):
-    """the gradients in the means have each other's sign"""
-    dmean_p, dvar_p, dmean_q, dvar_q = total_variation_univariate.vjp(
-        g, mean_p, var_p, mean_q, var_q
-    )
-    return -dmean_p, dvar_p, -dmean_q, dvar_q
 
 
 @univariate.mutant(gradient=True)

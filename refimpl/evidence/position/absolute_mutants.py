@@ -74,20 +74,8 @@ def last_column_of_odd_width_missing(k, *, dim, **options):
     return xp.concatenate([y[..., :-1], filled], axis=-1)
 
 
-@sinusoids.mutant
-def base_ignored(k, *, base=10000.0, **options):
-    """The base is always 10000"""
-    return sinusoidal_encoding(k, **options)
-
-
 @sinusoids.mutant(gradient=True)
 def gradient_without_frequencies(g, k, *, dim, base=10000.0, **options):
     """The gradient lacks the factor of the frequency"""
     (total,) = sinusoidal_encoding.vjp(g, k, dim=dim, base=base, **options)
     return (total + 0.1 * g.sum(axis=-1),)
-
-
-@sinusoids.mutant(gradient=True)
-def gradient_turned(g, k, **options):
-    """The gradient has the wrong sign"""
-    return (-sinusoidal_encoding.vjp(g, k, **options)[0],)

@@ -33,13 +33,6 @@ def first_axis_for_all(x, positions, **options):
 
 
 @axial.mutant
-def frequencies_of_the_head(x, positions, *, pairing, split, base=10000.0):
-    """Frequencies are those of all features of the head, not of one share"""
-    root = base ** (1.0 / positions.shape[-2])
-    return axial_rotary_embedding(x, positions, pairing=pairing, split=split, base=root)
-
-
-@axial.mutant
 def frequencies_go_on(x, positions, *, pairing, split, base=10000.0):
     """The second share has the second half of the head's frequencies, as in M-RoPE"""
     h = x.shape[-1] // 4

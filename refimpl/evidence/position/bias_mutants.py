@@ -73,12 +73,6 @@ def gradient_of_powers_of_e(g, maximum, *, heads, rule):
     return (alibi_slopes.vjp(g, maximum, heads=heads, rule=rule)[0] * 1.4426950408889634,)
 
 
-@slopes.mutant(gradient=True)
-def gradient_with_the_sign_of_the_slope(g, maximum, *, heads, rule):
-    """The minus of the exponent is missing"""
-    return (-alibi_slopes.vjp(g, maximum, heads=heads, rule=rule)[0],)
-
-
 # ----------------------------------------------------------------------------------------- ALiBi
 
 
@@ -152,12 +146,6 @@ def causality_ignored(m, queries, keys, *, sides):
 
 
 @alibi.mutant(gradient=True)
-def gradient_negated(g, m, queries, keys, *, sides):
-    """The sign is wrong"""
-    return (-alibi_bias.vjp(g, m, queries, keys, sides=sides)[0],)
-
-
-@alibi.mutant(gradient=True)
 def gradient_over_all_pairs(g, m, queries, keys, *, sides):
     """The causal form counts pairs that its mask leaves out"""
     sides = "symmetric" if sides == "causal" else sides
@@ -168,24 +156,10 @@ def gradient_over_all_pairs(g, m, queries, keys, *, sides):
 
 
 @kerple.mutant
-def parameters_exchanged(r, s, queries, keys, *, kernel):
-    """Strength and rate are exchanged"""
-    return kerple_bias(
-        namespace(r).minimum(s, 2), namespace(r).minimum(r, 2), queries, keys, kernel=kernel
-    )
-
-
-@kerple.mutant
 def the_other_kernel(r, s, queries, keys, *, kernel):
     """The power for the logarithm, or the reverse"""
     other = "log" if kernel == "power" else "power"
     return kerple_bias(r, namespace(s).minimum(s, 2), queries, keys, kernel=other)
-
-
-@kerple.mutant
-def grows_with_distance(r, s, queries, keys, *, kernel):
-    """The minus is missing"""
-    return -kerple_bias(r, s, queries, keys, kernel=kernel)
 
 
 @kerple.mutant
@@ -234,10 +208,3 @@ def rate_gradient_of_a_sum(g, r, s, queries, keys, *, kernel):
     """The gradient by the rate lacks the factor of the strength"""
     dr, ds = kerple_bias.vjp(g, r, s, queries, keys, kernel=kernel)
     return dr, ds / r
-
-
-@kerple.mutant(gradient=True)
-def strength_gradient_positive(g, r, s, queries, keys, *, kernel):
-    """The gradient by the strength has the wrong sign"""
-    dr, ds = kerple_bias.vjp(g, r, s, queries, keys, kernel=kernel)
-    return -dr, ds

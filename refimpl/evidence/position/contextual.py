@@ -170,12 +170,6 @@ def _gates(logits, mask):
 
 
 @bias.mutant
-def masked_after_the_gates(q, logits, table, *, mask=None):
-    """The mask comes after the gates: tokens of the future are counted"""
-    return contextual_bias(q, logits, table)
-
-
-@bias.mutant
 def counted_from_the_start(q, logits, table, *, mask=None):
     """Gates are summed from the first key to this one, not from this one on"""
     gates = _gates(logits, mask)
@@ -214,12 +208,6 @@ def weights_exchanged(q, logits, table, *, mask=None):
 
 
 @bias.mutant
-def logits_not_scaled(q, logits, table, *, mask=None):
-    """Gates are those of logits without 1/sqrt(d)"""
-    return contextual_bias(q, logits * 2.0, table, mask=mask)
-
-
-@bias.mutant
 def exponential_gates(q, logits, table, *, mask=None):
     """Gates are weights of a softmax, which add up to 1"""
     xp = namespace(q)
@@ -243,13 +231,6 @@ def gates_without_slope(g, q, logits, table, *, mask=None):
     found = contextual_bias.vjp(g, q, logits, table, mask=mask)
     gates = _gates(logits, mask)
     return (found[0], found[1] / namespace(q).where(gates > 0, 1 - gates, 1.0), found[2])
-
-
-@bias.mutant(gradient=True)
-def logits_without_gradient(g, q, logits, table, *, mask=None):
-    """No gradient passes through the positions"""
-    found = contextual_bias.vjp(g, q, logits, table, mask=mask)
-    return (found[0], 0 * found[1], found[2])
 
 
 @bias.mutant(gradient=True)

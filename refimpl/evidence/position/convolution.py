@@ -260,15 +260,6 @@ def every_other_position(x, kernel, *, padding):
     return padded_convolution(x, spread[..., :-1, :, :], padding=padding)
 
 
-@convolution.mutant
-def ends_left_out(x, kernel, *, padding):
-    """Only windows within the ends count; other positions are zeros"""
-    r, n = kernel.shape[-3] // 2, x.shape[-2]
-    k = namespace(x).arange(n)[:, None]
-    inside = (k >= r) & (k < n - r)
-    return padded_convolution(x, kernel, padding=padding) * inside
-
-
 @convolution.mutant(gradient=True)
 def passes_forward(g, x, kernel, *, padding):
     """The gradient of the input goes through the kernel in its own direction"""

@@ -29,12 +29,6 @@ def mean_for_sum(distances, frequencies):
 
 
 @product.mutant
-def both_members_counted(distances, frequencies):
-    """Every pair counts twice, as for rotated vectors of ones"""
-    return 2.0 * sinusoid_inner_product(distances, frequencies)
-
-
-@product.mutant
 def sines(distances, frequencies):
     """It sums sines"""
     return namespace(distances).sin(_angles(distances, frequencies)).sum(axis=-1)

@@ -108,12 +108,6 @@ def time_counts_steps(*arrays, **options):
 
 
 @flow.mutant
-def time_in_the_first_layer_only(s, w, wt, wb, v, vt, vb, **options):
-    """The second layer lacks the time"""
-    return flow_encoding(s, w, wt, wb, v, 0 * vt, vb, **options)
-
-
-@flow.mutant
 def unit_interval(*arrays, interval, **options):
     """The interval is ignored: positions are 1 apart"""
     return flow_encoding(*arrays, interval=1.0, **options)
@@ -147,12 +141,6 @@ def begins_a_position_late(*arrays, length, **options):
 def backwards_in_time(s, w, wt, wb, v, vt, vb, **options):
     """The flow runs backwards: steps are subtracted"""
     return flow_encoding(s, w, -wt, wb, -v, vt, -vb, **options)
-
-
-@flow.mutant
-def not_bent(*arrays, activation, **options):
-    """The activation is missing"""
-    return flow_encoding(*arrays, activation="identity", **options)
 
 
 @flow.mutant

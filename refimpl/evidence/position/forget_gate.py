@@ -191,12 +191,6 @@ def logits_without_gate(x):
 
 
 @forget.mutant
-def closed_for_open(x):
-    """log(1 - gate) for log(gate): what should be kept is forgotten"""
-    return _sums(log_sigmoid(-x))
-
-
-@forget.mutant
 def not_causal(x):
     """Keys after the query get F_i - F_j, which is positive, instead of minus infinity"""
     xp = namespace(x)

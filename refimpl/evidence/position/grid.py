@@ -212,12 +212,6 @@ def grid_in_the_other_direction(rows, columns, **options):
 
 
 @grid.mutant
-def rows_on_both_axes(rows, columns, **options):
-    """Both halves have the rows"""
-    return grid_sinusoidal_encoding(rows, rows + 0 * columns, **options)
-
-
-@grid.mutant
 def frequencies_of_the_whole_width(rows, columns, *, dim, first, frequencies, **options):
     """Frequencies are those of the whole width: their last half is missing"""
     if dim < 8 or dim % 4 or frequencies == "t2t" and dim < 16:
@@ -298,12 +292,6 @@ def positions_in_bfloat16(rows, columns, **options):
         like(round_to(to_host(x).astype(np.float64), "bfloat16"), x) for x in (rows, columns)
     )
     return grid_sinusoidal_encoding(*rounded, **options)
-
-
-@grid.mutant
-def base_ignored(rows, columns, *, base=10000.0, **options):
-    """The base is always 10000"""
-    return grid_sinusoidal_encoding(rows, columns, **options)
 
 
 @grid.mutant(gradient=True)

@@ -139,18 +139,6 @@ def blocks_transposed(value, gradients, hessian, encodings):
     return position_expansion(value, gradients, hessian.swapaxes(-1, -2), encodings)
 
 
-@expansion.mutant
-def slope_subtracted(value, gradients, hessian, encodings):
-    """The first order has the other sign, as if encodings were taken away"""
-    return position_expansion(value, -gradients, hessian, encodings)
-
-
-@expansion.mutant
-def value_missing(value, *arrays):
-    """The value without encodings is missing: only the change is returned"""
-    return position_expansion(0 * value, *arrays)
-
-
 @expansion.mutant(gradient=True)
 def slope_of_products_halved(g, value, gradients, hessian, encodings):
     """The gradient of the encodings passes blocks one way, from columns to rows, only"""

@@ -201,13 +201,6 @@ def positions_reversed(x, p, *, parametrisation):
 
 
 @product.mutant(gradient=True)
-def gradient_exchanged(g, x, p, *, parametrisation):
-    """The gradients of tokens and factors are exchanged"""
-    dx, dp = multiplicative_encoding.vjp(g, x + 0 * p, p + 0 * x, parametrisation=parametrisation)
-    return dp, dx
-
-
-@product.mutant(gradient=True)
 def gradient_of_a_sum(g, x, p, *, parametrisation):
     """The gradient of the tokens passes unchanged"""
     _, dp = multiplicative_encoding.vjp(g, x, p, parametrisation=parametrisation)
@@ -218,12 +211,6 @@ def gradient_of_a_sum(g, x, p, *, parametrisation):
 def counts_from_one(r, w, t, k):
     """Positions count from 1, as in the released code"""
     return complex_order_encoding(r, w, t, k + 1)
-
-
-@order.mutant
-def phase_missing(r, w, t, k):
-    """The phase is left out, as in the released classifiers"""
-    return complex_order_encoding(r, w, 0 * t, k)
 
 
 @order.mutant
@@ -362,12 +349,6 @@ def one_cross_term_twice(a, b, c, d, *, conjugate):
     """The imaginary part has one cross term twice, as in the released language model"""
     real, _ = complex_products(a, b, c, d, conjugate=conjugate)
     return real, 2 * b @ c.swapaxes(-1, -2)
-
-
-@products.mutant
-def conjugate_ignored(a, b, c, d, *, conjugate):
-    """Keys are conjugated where they should not be, or the reverse"""
-    return complex_products(a, b, c, d, conjugate=not conjugate)
 
 
 @products.mutant

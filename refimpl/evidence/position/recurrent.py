@@ -131,22 +131,10 @@ def begins_after_a_step(a, b, s, *, length, activation="identity"):
 
 
 @recurrent.mutant
-def offset_missing(a, b, s, *, length, activation="identity"):
-    """The offset is missing"""
-    return recurrent_encoding(a, 0 * b, s, length=length, activation=activation)
-
-
-@recurrent.mutant
 def offset_outside(a, b, s, *, length, activation="identity"):
     """The offset is added to the positions, not inside the recurrence"""
     value = recurrent_encoding(a, 0 * b, s, length=length, activation=activation)
     return value + b[..., None, :]
-
-
-@recurrent.mutant
-def activation_ignored(a, b, s, *, length, activation="identity"):
-    """The activation is ignored"""
-    return recurrent_encoding(a, b, s, length=length)
 
 
 @recurrent.mutant

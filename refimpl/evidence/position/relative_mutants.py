@@ -155,48 +155,9 @@ def scaled_by_two_terms(q, *rest, scale=None, **options):
 
 
 @deberta.mutant
-def tables_exchanged(q, k, a, b, *rest, **options):
-    """The tables of queries and keys are exchanged"""
-    return disentangled_logits(q, k, b, a, *rest, **options)
-
-
-@deberta.mutant
-def without_position_to_content(q, k, a, b, *rest, **options):
-    """The third term is missing"""
-    return disentangled_logits(q, k, 0 * a, b, *rest, **options)
-
-
-@deberta.mutant
-def without_content_to_position(q, k, a, b, *rest, **options):
-    """The second term is missing"""
-    return disentangled_logits(q, k, a, 0 * b, *rest, **options)
-
-
-@deberta.mutant
-def symmetric_clip(q, k, a, b, *rest, **options):
-    """Distances are clipped to -(b - 1): row 0 is never used"""
-    xp = namespace(a)
-    a, b = (xp.concatenate([x[..., 1:2, :], x[..., 1:, :]], axis=-2) for x in (a, b))
-    return disentangled_logits(q, k, a, b, *rest, **options)
-
-
-@deberta.mutant
-def buckets_ignored(*arrays, log_buckets=False, **options):
-    """Distances are not put into logarithmic buckets"""
-    return disentangled_logits(*arrays, log_buckets=False, **options)
-
-
-@deberta.mutant
 def queries_of_a_cache_from_zero(q, k, a, b, i, j, **options):
     """Queries after a cache count from 0: fewer queries than keys go wrong"""
     return disentangled_logits(q, k, a, b, i * 0 + namespace(i).arange(i.shape[-1]), j, **options)
-
-
-@deberta.mutant(gradient=True)
-def gradients_of_tables_exchanged(g, *arrays, **options):
-    """The gradients of the two tables are exchanged"""
-    found = disentangled_logits.vjp(g, *arrays, **options)
-    return (*found[:2], found[3], found[2], *found[4:])
 
 
 @deberta.mutant(gradient=True)

@@ -16,12 +16,6 @@ def plain_rotation(q, k, rows, columns, **options):
 
 
 @rerope.mutant
-def leak_ignored(q, k, rows, columns, **options):
-    """Distances stop at the window also where they should grow slower"""
-    return rerope_logits(q, k, rows, columns, **options | {"leak": None})
-
-
-@rerope.mutant
 def window_one_too_wide(q, k, rows, columns, **options):
     """Distances stop one token later"""
     return rerope_logits(q, k, rows, columns, **options | {"window": options["window"] + 1})

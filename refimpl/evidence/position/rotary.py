@@ -404,12 +404,6 @@ def powers_of_a_tenth(rng, shape):
 
 
 @frequencies.mutant
-def half_exponents(base, *, dim):
-    """Exponents are -i/dim instead of -2i/dim"""
-    return rotary_frequencies(base, dim=dim) ** 0.5
-
-
-@frequencies.mutant
 def one_based(base, *, dim):
     """Pairs count from 1: exponents are -2(i + 1)/dim"""
     return rotary_frequencies(base, dim=dim) / base[..., None] ** (2.0 / dim)
@@ -439,12 +433,6 @@ def rounded_to_bfloat16(base, *, dim):
     """Frequencies are rounded to bfloat16"""
     exact = to_host(rotary_frequencies(base, dim=dim))
     return like(round_to(exact, "bfloat16"), base)
-
-
-@frequencies.mutant(gradient=True)
-def gradient_negated(g, base, *, dim):
-    """The gradient has the wrong sign"""
-    return (-rotary_frequencies.vjp(g, base, dim=dim)[0],)
 
 
 @frequencies.mutant(gradient=True)

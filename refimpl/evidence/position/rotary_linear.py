@@ -253,12 +253,6 @@ def only_queries_rotated(q, k, values, rows, columns, *, causal=False, **options
 
 
 @linear.mutant
-def future_seen(q, k, values, rows, columns, *, causal=False, **options):
-    """Causal is ignored: all keys are seen"""
-    return rotary_linear_attention(q, k, values, rows, columns, **options)
-
-
-@linear.mutant
 def future_seen_below(q, k, values, rows, columns, *, causal=False, **options):
     """Causal: the denominator sums over all keys"""
     above = _weights(*_both(q, k, rows, columns, options), rows, columns, causal)

@@ -180,14 +180,6 @@ def last_features_rotate(x, positions, **options):
 
 
 @embedding.mutant
-def all_features_rotate(x, positions, **options):
-    """Partial rotation is ignored: all features rotate"""
-    if options.get("rotary_dim") is None:
-        return rotary_embedding(x, positions, **options)
-    return rotary_embedding(x, positions, **options | {"rotary_dim": None})
-
-
-@embedding.mutant
 def base_of_llama_3(x, positions, **options):
     """The base is 500000 where 10000 is asked for, or the reverse"""
     base = 10000.0 if options.get("base") == 500000.0 else 500000.0

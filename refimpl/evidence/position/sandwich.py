@@ -248,10 +248,3 @@ def gradient_of_one_head(g, theta, queries, keys, *, heads, centred):
     """The gradient has all heads with the same weight"""
     total = g.sum(axis=-3, keepdims=True) * 8.0
     return sandwich_bias.vjp(total, theta, queries, keys, heads=1, centred=centred)
-
-
-@sandwich.mutant(gradient=True)
-def gradient_of_a_sine(g, theta, queries, keys, *, heads, centred):
-    """The derivative of the cosine has the wrong sign"""
-    found = sandwich_bias.vjp(g, theta, queries, keys, heads=heads, centred=centred)
-    return (-found[0],)

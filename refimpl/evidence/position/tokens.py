@@ -122,9 +122,3 @@ def the_other_convention(mask, *, convention, padding_index=1):
     """fairseq for counting, or the reverse"""
     other = "count" if convention == "fairseq" else "fairseq"
     return token_positions(mask, convention=other, padding_index=padding_index)
-
-
-@tokens.mutant
-def padding_index_ignored(mask, *, convention, padding_index=1):
-    """The index of padding is always 1"""
-    return token_positions(mask, convention=convention)

@@ -33,24 +33,6 @@ def rows_in_descending_order(q, k, u, v, table, *positions, **options):
 
 
 @logits.mutant
-def biases_exchanged(q, k, u, v, *rest, **options):
-    """The biases of content and of position are exchanged"""
-    return transformer_xl_logits(q, k, v, u, *rest, **options)
-
-
-@logits.mutant
-def one_bias_for_both(q, k, u, v, *rest, **options):
-    """The bias of content is used for positions too"""
-    return transformer_xl_logits(q, k, u, u, *rest, **options)
-
-
-@logits.mutant
-def without_position_bias(q, k, u, v, *rest, **options):
-    """The bias of positions is missing"""
-    return transformer_xl_logits(q, k, u, 0 * v, *rest, **options)
-
-
-@logits.mutant
 def distances_are_not_scaled(q, k, u, v, table, *positions, scale=None, **options):
     """The scale multiplies the content only"""
     tau = q.shape[-1] ** -0.5 if scale is None else scale
@@ -69,13 +51,6 @@ def memory_ignored(q, k, u, v, table, i, j, **options):
     return transformer_xl_logits(
         q, k, u, v, table, i * 0 + namespace(i).arange(i.shape[-1]), j, **options | {"clip": True}
     )
-
-
-@logits.mutant(gradient=True)
-def bias_gradients_exchanged(g, *arrays, **options):
-    """The gradients of the two biases are exchanged"""
-    found = transformer_xl_logits.vjp(g, *arrays, **options)
-    return (*found[:2], found[3], found[2], *found[4:])
 
 
 @logits.mutant(gradient=True)

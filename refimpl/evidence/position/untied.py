@@ -184,12 +184,6 @@ def first_token_has_a_position(*arrays, from_first=None, to_first=None, **option
 
 
 @untied.mutant
-def positions_ignored(q, k, a, b, **options):
-    """The products of positions are missing"""
-    return untied_logits(q, k, 0 * a, 0 * b, **options)
-
-
-@untied.mutant
 def bias_scaled(*arrays, bias=None, scale=None, **options):
     """The bias is scaled like the products"""
     q = arrays[0]

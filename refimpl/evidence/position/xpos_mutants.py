@@ -15,12 +15,6 @@ _OTHER_ROLE = {"query": "key", "key": "query"}
 
 
 @xpos.mutant
-def queries_and_keys_alike(x, positions, **options):
-    """Keys grow as queries do: the powers do not cancel"""
-    return xpos_embedding(x, positions, **options | {"role": "query"})
-
-
-@xpos.mutant
 def roles_swapped(x, positions, **options):
     """Queries decay and keys grow"""
     return xpos_embedding(x, positions, **options | {"role": _OTHER_ROLE[options["role"]]})
@@ -66,12 +60,6 @@ def rotated_from_the_centre(x, positions, **options):
     """Angles count from the centre, too"""
     moved = xpos_embedding(x, positions - options["centre"], **options | {"centre": 0.0})
     return moved
-
-
-@xpos.mutant
-def not_divided_by_the_scale_base(x, positions, **options):
-    """The scale base is always 512"""
-    return xpos_embedding(x, positions, **options | {"scale_base": 512.0})
 
 
 @xpos.mutant
