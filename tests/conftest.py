@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from refimpl.backend import cupy_or_none
-from tests import fakecupy
+from tests.shim import fakecupy
 
 _SHARED = {
     "deadline": None,

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import mpmath
 import numpy as np
 
-from refimpl.check.peers import gaussian, gaussian_transport, position
+from refimpl.check.peers.gaussian import divergence, transport
+from refimpl.check.peers.position import embedding
 from refimpl.formula import find
 from tools import golden
 from tools.index import between
@@ -162,16 +163,16 @@ def _on_torch(function: Callable) -> Callable:
 
 def _neighbours_are_pairs(x, positions):
     """Pairs are neighbours there: with features in that order products are the same."""
-    return position.lucidrains_rotary(x.unflatten(-1, (2, -1)).mT.flatten(-2), positions)
+    return embedding.lucidrains_rotary(x.unflatten(-1, (2, -1)).mT.flatten(-2), positions)
 
 
 def _pot_squared(*arrays) -> float:
-    return float(gaussian_transport.pot_wasserstein(*arrays)) ** 2
+    return float(transport.pot_wasserstein(*arrays)) ** 2
 
 
 def _pytorch_fid_of_samples(x, y) -> float:
     moments = (m for s in (x, y) for m in (s.mean(axis=0), np.cov(s, rowvar=False)))
-    return float(gaussian_transport.pytorch_fid(*moments))
+    return float(transport.pytorch_fid(*moments))
 
 
 def _torchmetrics_of_samples(x, y) -> float:
@@ -180,7 +181,7 @@ def _torchmetrics_of_samples(x, y) -> float:
 
     network = torch.nn.Identity()
     network.num_features = x.shape[-1]
-    metric = gaussian_transport.formula_of("torchmetrics.image.fid", "FrechetInceptionDistance")(
+    metric = transport.formula_of("torchmetrics.image.fid", "FrechetInceptionDistance")(
         feature=network
     )
     metric.update(torch.from_numpy(x), real=True)
@@ -195,7 +196,7 @@ TABLES = (
         "gaussian.divergence",
         {},
         _regular,
-        {"torch.distributions": Way(("torch",), _on_torch(gaussian.torch_kl))},
+        {"torch.distributions": Way(("torch",), _on_torch(divergence.torch_kl))},
     ),
     Table(
         "Squared Wasserstein-2 (Bures) distance",
@@ -206,11 +207,9 @@ TABLES = (
         {
             "POT": Way(("ot",), _pot_squared),
             "pytorch-fid (SciPy's sqrtm)": Way(
-                ("pytorch_fid", "scipy", "torch"), gaussian_transport.pytorch_fid
+                ("pytorch_fid", "scipy", "torch"), transport.pytorch_fid
             ),
-            "torchmetrics": Way(
-                ("torchmetrics", "torch"), _on_torch(gaussian_transport.torchmetrics_fid)
-            ),
+            "torchmetrics": Way(("torchmetrics", "torch"), _on_torch(transport.torchmetrics_fid)),
         },
     ),
     Table(
@@ -234,7 +233,7 @@ TABLES = (
         _far,
         {
             "transformers (Llama)": Way(
-                ("torch", "transformers"), _on_torch(position.transformers_llama)
+                ("torch", "transformers"), _on_torch(embedding.transformers_llama)
             ),
             "rotary-embedding-torch": Way(
                 ("torch", "rotary_embedding_torch"), _on_torch(_neighbours_are_pairs)

@@ -1,9 +1,9 @@
 """Freezes CuPy's surface, names and parameters, from the installed wheel. Needs no GPU.
 
-    python tools/cupy_surface.py            # rewrites tests/fakecupy/surface.json
+    python tools/cupy_surface.py            # rewrites tests/shim/fakecupy/surface.json
     python tools/cupy_surface.py --check    # exit 1 if the file differs from the installed wheel
 
-The strict fake of CuPy (tests/fakecupy) and the static check (tools/static_cupy_check.py) both read
+The strict fake of CuPy (tests/shim/fakecupy) and tools/static_cupy_check.py both read
 the file. An entry is "ufunc <inputs> <outputs>", "builtin" where CuPy gives no signature, or the
 parameters: "a, axis=, /, *args, *, key=, **options", where "=" marks an optional one.
 """
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-TARGET = Path(__file__).parents[1] / "tests" / "fakecupy" / "surface.json"
+TARGET = Path(__file__).parents[1] / "tests" / "shim" / "fakecupy" / "surface.json"
 
 
 def surface() -> dict:

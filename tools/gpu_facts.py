@@ -2,7 +2,7 @@
 
     python tools/gpu_facts.py
 
-Whatever differs from the expectation after "believed" belongs into tests/fakecupy.
+Whatever differs from the expectation after "believed" belongs into tests/shim/fakecupy.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m tools.static_cupy_check [files or folders ...]      # default: refimpl
 
 Checks every ``xp.name`` (also ``xp.linalg.name``, ``namespace(x).name``, and names bound to such a
-namespace) against tests/fakecupy/surface.json: the name exists in CuPy, and a call fits its
+namespace) against tests/shim/fakecupy/surface.json: the name exists in CuPy, and a call fits its
 parameters. Bans ``xp.random``: draws come from the host. Bans ``import numpy`` and ``import cupy``
 in the folders of formulas, which must work on either; LinAlgError alone is for all of them. Exit
 status 1 if anything is found.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fakecupy import surface
+from tests.shim.fakecupy import surface
 
 _TOPICS = {"core.py", "attention", "position", "gaussian", "sketch", "critic", "language"}
 _NAMESPACE_MAKERS = {"namespace", "backend.namespace"}

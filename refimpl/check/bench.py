@@ -34,6 +34,10 @@ TOLERANCE = 0.01
 SECONDS = 1.5
 
 
+class Disagreement(ValueError):
+    """What is timed does not compute the same thing."""
+
+
 class Entry(NamedTuple):
     """Something to time: a name, a call, and how to read the call's result as host arrays."""
 
@@ -89,12 +93,19 @@ def rows(
     peers = [p for p in PEERS if p.formula == formula.name and p.library == "torch"]
     rivals = [p for p in peers if p.installed]
     size = ",".join([*(f"{k}={v}" for k, v in axes.items()), *map(str, batch)])
+    name = formula.name + (" +grad" if gradients else "")
+    head = f"{name:24} {size:26} {dtype:8}"
     for rival in rivals or [None]:
-        name = formula.name + (" +grad" if gradients else "")
-        for found in contest(formula, axes, batch, dtype, rival, gradients):
+        try:
+            timings = contest(formula, axes, batch, dtype, rival, gradients)
+        except Disagreement as found:
+            known = rival.because.get(dtype, "")
+            yield f"{head} {rival.name:42} {found}" + (f" ({known})" if known else "")
+            continue
+        for found in timings:
             yield (
-                f"{name:24} {size:26} {dtype:8} {found.label:42} {found.seconds * 1e3:9.3f} "
-                f"{found.ratio:6.2f} {found.error:8.1e}"
+                f"{head} {found.label:42} {found.seconds * 1e3:9.3f} {found.ratio:6.2f} "
+                f"{found.error:8.1e}"
             )
 
 
@@ -105,7 +116,7 @@ def contest(
     dtype: str,
     rival: Peer | None,
     gradients: bool = False,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> list[Timing]:
     """Our forms and one rival on the same inputs; ratios are to the rival, or to the plain form."""
     problem = sampled(formula, axes, batch, dtype, rival)
@@ -124,7 +135,7 @@ def contest(
     if rival is not None:
         entries.append(_of_torch(problem, rival, g[0] if gradients else None, names))
     errors = [relative_error(entry, answer) for entry in entries]
-    times = in_turns([entry.call for entry in entries], seconds)
+    times = in_turns([entry.call for entry in entries], SECONDS if seconds is None else seconds)
     reference = times[-1] if rival is not None else times[0]
     return [
         Timing(
@@ -205,13 +216,13 @@ def _of_torch(problem: Problem, rival: Peer, g: np.ndarray | None, names: list[s
 
 
 def relative_error(entry: Entry, answer: tuple[np.ndarray, ...]) -> float:
-    """Largest error relative to an output's largest entry; ValueError where it is no rounding."""
+    """Largest error relative to an output's largest entry; Disagreement beyond rounding."""
     worst = 0.0
     for found, right in zip(entry.outputs(entry.call()), answer, strict=True):
         error = np.abs(found - right).max(initial=0.0) / max(np.abs(right).max(initial=0.0), 1e-300)
         worst = max(worst, float(error))
     if not worst <= TOLERANCE:
-        raise ValueError(f"{entry.label} disagrees: relative error {worst:.3g}")
+        raise Disagreement(f"disagrees: relative error {worst:.3g}")
     return worst
 
 

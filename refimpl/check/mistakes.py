@@ -51,7 +51,7 @@ def catalogue(question: Question, dtype: str) -> Iterator[Mistake]:
                 1,
             )
         yield from _swapped_arguments(question)
-    yield from _changed_outputs()
+    yield from _changed_outputs(question)
     yield from _lower_precisions(question, dtype)
     yield from _nothing_computed()
     yield from _inputs_returned(question.of)
@@ -69,7 +69,7 @@ def _of_mutant(question: Question, mutant: Mutant) -> Mistake:
         return question.of_mutant(mutant, trial)
 
     own = mutant.name in question.of.mutants
-    return Mistake(mutant.name, mutant.statement, outputs, mutant.source, own=own)
+    return Mistake(mutant.name, mutant.statement, outputs, mutant.source, mutant.vague, own)
 
 
 # -------------------------------------------------------------------------------------- power
@@ -206,26 +206,18 @@ def _swapped_arguments(question: Question) -> Iterator[Mistake]:
 
 
 _FACTORS = {
-    2.0: "2",
-    0.5: "1/2",
-    -1.0: "-1",
     4.0: "4",
     0.25: "1/4",
-    float(np.log(2.0)): "log 2",
-    float(1.0 / np.log(2.0)): "1/log 2",
     float(np.sqrt(2.0)): "sqrt 2",
     float(np.sqrt(0.5)): "1/sqrt 2",
 }
+_FACTORS_OF_GRADIENTS = {2.0: "2", 0.5: "1/2", -1.0: "-1"}
 
 
-def _changed_outputs() -> Iterator[Mistake]:
-    """The right output, transposed, or times a constant."""
-
-    def transposed(trial: Trial) -> tuple:
-        return tuple(y.swapaxes(-1, -2) for y in trial.answer)
-
-    yield Mistake("transposed", "the output is transposed", transposed, vague=1)
-    for factor, name in _FACTORS.items():
+def _changed_outputs(question: Question) -> Iterator[Mistake]:
+    """The right output times a constant; the commonest ones are general mistakes of values."""
+    factors = (_FACTORS_OF_GRADIENTS if question.gradients else {}) | _FACTORS
+    for factor, name in factors.items():
 
         def scaled(trial: Trial, factor=factor) -> tuple:
             return tuple(factor * y for y in trial.answer)

@@ -232,7 +232,11 @@ class Evidence:
         """Inputs of a regime for these sizes, with the options that the formula needs."""
         rng = np.random.default_rng([seed, *map(ord, regime)])
         case = self.regimes[regime].sample(rng, self.formula.shapes(self.fit(axes), batch))
-        return Case(tuple(map(np.asarray, case.arrays)), self.fixed | case.options)
+        options = {
+            k: np.asarray(v) if isinstance(v, np.generic) and k in self.formula.keywords else v
+            for k, v in case.options.items()
+        }
+        return Case(tuple(map(np.asarray, case.arrays)), self.fixed | options)
 
     # ------------------------------------------------------------------------------ mistakes
 
@@ -260,11 +264,14 @@ class Evidence:
 
     def gradient_mutants(self) -> dict[str, Mutant]:
         """Wrong gradients: its own, and the general ones."""
-        return {name: m for name, m in (self.general | self.mutants).items() if m.gradient}
+        return {name: m for name, m in self._mistakes().items() if m.gradient}
 
     def value_mutants(self) -> dict[str, Mutant]:
         """Wrong values: its own, and the general ones."""
-        return {name: m for name, m in (self.general | self.mutants).items() if not m.gradient}
+        return {name: m for name, m in self._mistakes().items() if not m.gradient}
+
+    def _mistakes(self) -> dict[str, Mutant]:
+        return self.mutants | {n: m for n, m in self.general.items() if n not in self.mutants}
 
 
 def conventions(formula: Formula, fixed: Mapping[str, Any]) -> dict[str, tuple]:

@@ -23,7 +23,8 @@ CONSTANT = (int, float, np.floating, type(None))
 class Mutant(NamedTuple):
     """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if any.
 
-    ``body`` has the parameters of the formula, ``g`` first where it is of the gradient.
+    ``body`` has the parameters of the formula, ``g`` first where it is of the gradient. A ``vague``
+    one is reported only where no sharper one fits as well.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Mutant(NamedTuple):
     body: Callable
     source: str = ""
     gradient: bool = False
+    vague: int = 0
 
 
 def slug(sentence: str) -> str:
@@ -43,7 +45,9 @@ def general(formula: Formula) -> Iterator[Mutant]:
 
     Some of them change nothing in some formulas: evidence declares those.
     """
-    for sentence, body in _values(formula):
+    for sentence, body in _outputs(formula):
+        yield Mutant(slug(sentence), sentence, body, vague=1)
+    for sentence, body in _inputs(formula):
         yield Mutant(slug(sentence), sentence, body)
     for sentence, body in _gradients(formula):
         yield Mutant(slug(sentence), sentence, body, gradient=True)
@@ -81,11 +85,14 @@ _MATRICES: dict[str, Callable] = {
 }
 
 
-def _values(formula: Formula) -> Iterator[tuple[str, Callable]]:
+def _outputs(formula: Formula) -> Iterator[tuple[str, Callable]]:
     for sentence, change in _OUTPUTS[formula.returns].items():
         yield sentence, _with_outputs(formula, change)
     if any(len(core) >= 2 for core in formula.signature.outputs):
         yield "the output is transposed", _with_outputs(formula, lambda y: y.swapaxes(-1, -2))
+
+
+def _inputs(formula: Formula) -> Iterator[tuple[str, Callable]]:
     for sentence, options in _options(formula):
         yield sentence, _with_options(formula, options)
     for name, argument in formula.inputs.items():

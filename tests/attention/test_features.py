@@ -36,7 +36,6 @@ def test_elu_keeps_its_digits_far_below_zero():
     x = np.array([-15.0], dtype=np.float32)
     exact = np.exp(-15.0)
     assert abs(feature_map(x, features="elu_plus_one")[0] - exact) < 1e-7 * exact
-    assert abs(np.expm1(x)[0] + np.float32(1) - exact) > 1e-2 * exact
 
 
 def test_a_vector_without_direction_has_the_constant_feature_only():

@@ -10,7 +10,7 @@ from scipy.stats import chi, kstest
 
 from refimpl import favor_features, orthogonal_projections
 from refimpl.attention.projections import sample_projections, stratified_lengths
-from tests import fakecupy
+from tests.shim import fakecupy
 
 X = np.array([0.5, 0.0, 0.0, 0.0])
 

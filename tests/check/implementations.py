@@ -202,7 +202,7 @@ def causal_without_the_diagonal(q, k, v):
     return _softmax(np.where(seen, _scores(q, k), -np.inf).astype(q.dtype)) @ v
 
 
-@wrong("softmax_attention", "empty='nan'")
+@wrong("softmax_attention", "empty is 'nan'")
 def nan_in_empty_rows(q, k, v, mask=None):
     scores = _scores(q, k)
     if mask is not None:
@@ -211,7 +211,7 @@ def nan_in_empty_rows(q, k, v, mask=None):
     return (terms / terms.sum(axis=-1, keepdims=True)).astype(q.dtype) @ v
 
 
-@wrong("softmax_attention", "empty='mean'")
+@wrong("softmax_attention", "empty is 'mean'")
 def finite_sentinel(q, k, v, mask=None):
     scores = _scores(q, k)
     if mask is not None:
@@ -246,7 +246,7 @@ def overflows(q, k, v):
     return (terms / terms.sum(axis=-1, keepdims=True)) @ v
 
 
-@wrong("attention_logsumexp", "base 2")
+@wrong("attention_logsumexp", "in bits")
 def logsumexp_in_bits(q, k):
     return logsumexp_by_scipys_trick(q, k) / np.log(2.0)
 
@@ -298,7 +298,7 @@ def hugging_face_style(x, positions):
     return x * np.cos(angles).astype(x.dtype) + turned * np.sin(angles).astype(x.dtype)
 
 
-@wrong("rotary_embedding", "pairing='half'")
+@wrong("rotary_embedding", "pairing is 'half'")
 def halves_instead_of_neighbours(x, positions):
     return rotate_half_and_interleaved(x, positions, "half")
 
@@ -382,7 +382,7 @@ def kl_reversed(mp, sp, mq, sq):
     return kl_by_solve_and_slogdet(mq, sq, mp, sp)
 
 
-@wrong("gaussian_kl", "1/2")
+@wrong("gaussian_kl", "2 times")
 def kl_doubled(mp, sp, mq, sq):
     return 2 * kl_by_solve_and_slogdet(mp, sp, mq, sq)
 

@@ -60,16 +60,11 @@ def _cov(samples, ddof):
 
 @pytest.mark.parametrize(("d", "n"), [(128, 40), (64, 30), (20, 7)])
 def test_fewer_samples_than_dimensions(d, n):
-    """The roots of the product's eigenvalues err there by some 1e-8 of the trace."""
+    """Where roots of the product's eigenvalues, which are rounding errors, cost 8 digits."""
     rng = np.random.default_rng(d)
     x, y = _features(rng, n, d), 1.5 * _features(rng, n + 3, d)
     exact = _nuclear(x, y)
     assert frechet_distance(x, y, ddof=1) == pytest.approx(exact, rel=1e-13)
-    eigenvalues = np.linalg.eigvals(_cov(x, 1) @ _cov(y, 1))
-    roots = np.sqrt(eigenvalues.astype(complex)).real.sum()
-    gap = x.mean(axis=0) - y.mean(axis=0)
-    textbook = gap @ gap + np.trace(_cov(x, 1) + _cov(y, 1)) - 2 * roots
-    assert abs(textbook - exact) > 1e-10 * exact
 
 
 @pytest.mark.parametrize(("d", "n"), [(60, 20), (20, 60), (5, 1000), (1, 2)])
@@ -94,9 +89,6 @@ def test_means_far_from_the_origin_cost_no_digits():
     near = frechet_distance(x, y, ddof=1)
     far = frechet_distance(x + 10000, y + 10000, ddof=1)
     assert far == pytest.approx(near, rel=1e-14)
-    moved = x + 10000
-    uncentred = (moved.T @ moved - 50 * np.outer(moved.mean(axis=0), moved.mean(axis=0))) / 49
-    assert np.abs(uncentred - _cov(x, 1)).max() > 1e-9
 
 
 @pytest.mark.parametrize("step", [1e-4, 1e-8])

@@ -13,13 +13,17 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from refimpl.check.bench import Entry, in_turns, relative_error
+from refimpl.check.bench import Disagreement, Entry, in_turns, relative_error
 from refimpl.check.budget import as_outputs
 
 HEADING = (
     f"{'job':34} {'size':24} {'type':8} {'entry':42} {'ms':>10} {'ours/it':>7} {'error':>8} "
     f"{'peak MiB':>9}"
 )
+
+
+SECONDS = 1.5
+"""How long the entries of one job take turns, at least; a quick run needs less."""
 
 
 class Job(NamedTuple):
@@ -48,23 +52,28 @@ def contest(
     entries: list[Entry],
     rivals: list[Rival],
     answer: tuple | None = None,
-    seconds: float = 1.5,
+    seconds: float | None = None,
     rounds: int = 3,
     memory: bool = False,
 ) -> Iterator[str]:
-    """Lines of the table; those who are not installed are named.
+    """Lines of the table; those who are not installed, or disagree, are named and left out.
 
     Errors are relative to the answer, by default that of our first entry.
     """
+    head = f"{job.name:34} {job.size:24} {job.dtype:8}"
     installed = [r for r in rivals if all(map(importlib.util.find_spec, r.requires))]
-    everyone = [*entries, *(Entry(r.label, r.call, _on_host) for r in installed)]
-    peaks = [numpy_peak] * len(entries) + [r.peak for r in installed]
     if answer is None:
         answer = entries[0].outputs(entries[0].call())
-    errors = [relative_error(entry, answer) for entry in everyone]
-    times = in_turns([entry.call for entry in everyone], seconds, rounds)
-    head = f"{job.name:34} {job.size:24} {job.dtype:8}"
-    for entry, own, error, peak in zip(everyone, times, errors, peaks, strict=True):
+    everyone = [(entry, numpy_peak, relative_error(entry, answer)) for entry in entries]
+    for rival in installed:
+        entry = Entry(rival.label, rival.call, _on_host)
+        try:
+            everyone.append((entry, rival.peak, relative_error(entry, answer)))
+        except Disagreement as found:
+            yield f"{head} {rival.label:42} {found}"
+    seconds = SECONDS if seconds is None else seconds
+    times = in_turns([entry.call for entry, _, _ in everyone], seconds, rounds)
+    for (entry, peak, error), own in zip(everyone, times, strict=True):
         ratio = statistics.median(a / b for a, b in zip(times[0], own, strict=True))
         extra = f"{peak(entry.call) / 2**20:9.1f}" if memory and peak is not None else ""
         milliseconds = 1e3 * statistics.median(own)

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 
+import tools.bench
 from refimpl.check import bench
 from refimpl.formula import find
 from tools.bench import HEADING, attention, gaussian, position
@@ -42,7 +43,9 @@ def import_seconds(statement: str) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, overheads; default: all")
-    parser.add_argument("--quick", action="store_true", help="the smallest size of each")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest size of each, one turn: does it run?"
+    )
     given = parser.parse_args()
     unknown = set(given.parts) - {*PARTS, "overheads"}
     if unknown:
@@ -51,6 +54,8 @@ def main() -> int:
         # BLAS reads its number of threads once, when NumPy is imported.
         command = [sys.executable, "-m", "tools.bench", *sys.argv[1:]]
         return subprocess.run(command, env=os.environ | bench.THREADS, check=False).returncode
+    if given.quick:
+        tools.bench.SECONDS = bench.SECONDS = 0.0
     if not given.parts or "overheads" in given.parts:
         _overheads()
     print(HEADING)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import refimpl
-from refimpl.check.peers import gaussian, gaussian_transport
+from refimpl.check.peers.gaussian import divergence, transport
 from tools.bench import Job, Rival, contest, on_torch, ours
 
 SMALL = 8
@@ -23,7 +23,7 @@ def small(quick: bool) -> Iterator[str]:
         pair = _pairs(count, SMALL, dtype)
         size = f"{count} pairs,d={SMALL}"
         for name, formula, label, function in (
-            ("KL", refimpl.gaussian_kl, "torch.distributions", gaussian.torch_kl),
+            ("KL", refimpl.gaussian_kl, "torch.distributions", divergence.torch_kl),
             ("Bhattacharyya", refimpl.bhattacharyya_distance, "torch, textbook", _bhattacharyya),
             ("W2 squared", refimpl.wasserstein_squared, "torch, eigvalsh of L' S L", _wasserstein),
         ):
@@ -40,11 +40,11 @@ def _few(pair) -> Iterator[str]:
         return lambda: np.array([float(function(*each)) for each in zip(*pair, strict=True)])
 
     def pot(*each):
-        return gaussian_transport.pot_wasserstein(*each) ** 2
+        return transport.pot_wasserstein(*each) ** 2
 
     rivals = [
         Rival("POT, pair by pair", ("ot",), one_by_one(pot)),
-        Rival(f"{SCIPY}, pair by pair", _FID, one_by_one(gaussian_transport.pytorch_fid)),
+        Rival(f"{SCIPY}, pair by pair", _FID, one_by_one(transport.pytorch_fid)),
         Rival("torchmetrics, pair by pair", _METRICS, one_by_one(_torchmetrics)),
     ]
     yield from contest(job, [ours(lambda: refimpl.wasserstein_squared(*pair))], rivals)
@@ -64,8 +64,8 @@ def large(quick: bool) -> Iterator[str]:
         ours(lambda: formula(*pair, form="square_root"), "refimpl form=square_root"),
     ]
     rivals = [
-        Rival("POT", ("ot",), lambda: gaussian_transport.pot_wasserstein(*pair) ** 2),
-        Rival(SCIPY, _FID, lambda: gaussian_transport.pytorch_fid(*pair)),
+        Rival("POT", ("ot",), lambda: transport.pot_wasserstein(*pair) ** 2),
+        Rival(SCIPY, _FID, lambda: transport.pytorch_fid(*pair)),
         Rival("torchmetrics (eigvals)", _METRICS, lambda: _torchmetrics(*pair)),
     ]
     job = Job("Frechet distance of moments", f"d={d}", "float64")
@@ -82,7 +82,7 @@ def _of_samples(d: int, rounds: int) -> Iterator[str]:
         return function(*moments)
 
     rivals = [
-        Rival(SCIPY, _FID, lambda: of_moments(gaussian_transport.pytorch_fid)),
+        Rival(SCIPY, _FID, lambda: of_moments(transport.pytorch_fid)),
         Rival("torchmetrics (eigvals)", _METRICS, lambda: of_moments(_torchmetrics)),
     ]
     job = Job("Frechet distance of samples", f"n={SAMPLES}+{SAMPLES},d={d}", "float64")
@@ -103,7 +103,7 @@ def _pairs(count: int, d: int, dtype: str) -> list[np.ndarray]:
 
 
 def _torchmetrics(*moments):
-    return gaussian_transport.torchmetrics_fid(*on_torch(*moments))
+    return transport.torchmetrics_fid(*on_torch(*moments))
 
 
 def _bhattacharyya(mean_p, cov_p, mean_q, cov_q):

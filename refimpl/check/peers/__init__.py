@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import math
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,15 +152,5 @@ def _row(line: dict) -> str:
 
 
 # The adapters file themselves when they are imported, which needs what is above.
-for _topic in (
-    "attention",
-    "attention_variants",
-    "position",
-    "position_rotary",
-    "position_scaling",
-    "position_absolute",
-    "position_bias",
-    "gaussian",
-    "gaussian_transport",
-):
-    importlib.import_module(f"{__name__}.{_topic}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

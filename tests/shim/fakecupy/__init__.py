@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.fakecupy import functions, surface
-from tests.fakecupy.array import Silent, counts, ndarray, transfers
+from tests.shim.fakecupy import functions, surface
+from tests.shim.fakecupy.array import Silent, counts, ndarray, transfers
 
 __all__ = ["Silent", "counts", "cupy", "install", "ndarray", "transfers", "uninstall"]
 

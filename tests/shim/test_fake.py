@@ -17,8 +17,8 @@ import scipy.optimize
 import scipy.special
 from numpy.linalg import LinAlgError
 
-from tests import fakecupy
-from tests.fakecupy import Silent, surface, transfers
+from tests.shim import fakecupy
+from tests.shim.fakecupy import Silent, surface, transfers
 from tools import gpu_facts
 
 A = np.random.default_rng(0).standard_normal((5, 4))

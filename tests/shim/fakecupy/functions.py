@@ -10,8 +10,8 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from tests.fakecupy import surface
-from tests.fakecupy.array import Silent, check_bounds, counts, ndarray, to_device, to_numpy
+from tests.shim.fakecupy import surface
+from tests.shim.fakecupy.array import Silent, check_bounds, counts, ndarray, to_device, to_numpy
 
 _UPLOADING = {"array", "asarray", "ascontiguousarray", "asfortranarray"}
 _JOINING = {"concatenate", "stack", "vstack", "hstack", "dstack", "column_stack"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from refimpl.check.peers import ALL, peer
-from refimpl.check.peers.position import table_length
+from refimpl.check.peers.position.embedding import table_length
 
 _TRANSFORMERS = ("torch", "transformers")
 _TABLES = {"float64": "its table is in float32"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from refimpl.check.peers import ALL, peer
-from refimpl.check.peers.attention import four_axes
+from refimpl.check.peers.attention.softmax import four_axes
 
 _TRANSFORMERS = ("torch", "transformers")
 _X_TRANSFORMERS = ("torch", "x_transformers")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fakecupy.surface import ARRAY_ATTRIBUTES, FUNCTIONS
+from tests.shim.fakecupy.surface import ARRAY_ATTRIBUTES, FUNCTIONS
 
 _OWN_SIGNATURE = {"astype", "clip", "copy", "reshape", "transpose", "view"}
 _DOWNLOADS = {
@@ -124,13 +124,13 @@ class ndarray:
         return (2, 0)
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        from tests.fakecupy.functions import call
+        from tests.shim.fakecupy.functions import call
 
         name = ".".join([*function.__module__.split(".")[1:], function.__name__])
         return call(name, args, keywords) if name in FUNCTIONS else NotImplemented
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **keywords: Any) -> Any:
-        from tests.fakecupy.functions import Ufunc
+        from tests.shim.fakecupy.functions import Ufunc
 
         for name in (ufunc.__name__, "cupyx.scipy.special." + ufunc.__name__):
             if name in FUNCTIONS:
@@ -174,7 +174,7 @@ class ndarray:
 
 
 def _call_method(x: ndarray, name: str, args: tuple, keywords: dict) -> Any:
-    from tests.fakecupy.functions import call, check_call
+    from tests.shim.fakecupy.functions import call, check_call
 
     in_place = name in ("sort", "partition", "fill")
     if name in FUNCTIONS and name not in _OWN_SIGNATURE and not in_place:

@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 
 from refimpl.check.peers import peer
-from refimpl.check.peers.gaussian import NO_HALF, one_at_a_time
+from refimpl.check.peers.gaussian.divergence import NO_HALF, one_at_a_time
 
 _ROOT_OF_PRODUCT = (
     "it takes roots of the eigenvalues of a product of covariances, which are accurate relative to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refimpl.check.peers import ALL, peer
-from refimpl.check.peers.attention import four_axes
+from refimpl.check.peers.attention.softmax import four_axes
 
 _IN_FLOAT32 = "it computes in float32 whatever the inputs are"
 _NO_DOUBLE = ("float32", "bfloat16")

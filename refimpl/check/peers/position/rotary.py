@@ -6,7 +6,7 @@ import functools
 import importlib.util
 
 from refimpl.check.peers import ALL, peer
-from refimpl.check.peers.position import flattened, table_length
+from refimpl.check.peers.position.embedding import flattened, table_length
 
 _FLOAT32_ANGLES = {"float64": "it computes its angles in float32"}
 _IN_FLOAT32 = {"float64": "it computes in float32 whatever the inputs are"}

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from refimpl import backend as B
-from tests.test_fakecupy import MISTAKES, VALID
+from tests.shim.test_fake import MISTAKES, VALID
 
-HERE = "tests.test_hollow"
+HERE = "tests.shim.test_real_cupy_without_gpu"
 MATRIX = 2 * np.eye(3) + 1
 INTEGERS = np.array([2, 0, 1])
 

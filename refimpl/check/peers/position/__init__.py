@@ -1,0 +1,1 @@
+"""Adapters of public implementations of position formulas."""

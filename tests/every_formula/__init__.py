@@ -1,0 +1,1 @@
+"""Suites over the whole table, named by what they claim of every formula."""

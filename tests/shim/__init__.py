@@ -1,0 +1,1 @@
+"""The array-backend shim, its strict imitation of CuPy, and what keeps that honest."""
