@@ -40,7 +40,7 @@ def diagnose(run: Run, most: int = 3, seconds: float = 3.0) -> list[Explanation]
     failing = _some([t for t in trials if not t.ok and not t.plan.advisory])
     passing = _some([t for t in trials if t.ok])
     found: list[tuple[Explanation, set[int]]] = []
-    for mistake in catalogue(run.question, run.dtype):
+    for mistake in sorted(catalogue(run.question, run.dtype), key=lambda m: m.vague):
         certain = any(e.everywhere and e.vague < mistake.vague for e, _ in found)
         if certain or time.monotonic() > deadline:
             break
