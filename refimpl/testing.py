@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.backend import to_host
+from refimpl.backend import is_array, to_host
 from refimpl.check.budget import Problem, judge, value_bounds
 from refimpl.check.candidate import Candidate, Refusal
 from refimpl.evidence import Case, ClosedForm, Evidence, Law, evidence
-from refimpl.formula import Formula
+from refimpl.formula import Formula, as_tuple
 
 BATCHES = ((), (1,), (2,), (2, 1), (2, 3))
 
@@ -83,23 +83,31 @@ def assert_matches(formula: Formula, f: Callable, case: Case, *, dtype: str = "f
 
 
 def broken_claims(law: Law, f: Callable, case: Case, u: float = 2.0**-53) -> Iterator[str]:
-    """What of a law does not hold for ``f`` on this case; ``u`` is the unit roundoff."""
+    """What of a law does not hold for ``f`` on this case; ``u`` is the unit roundoff.
+
+    Of finite inputs NaN on both sides proves nothing, unless an option asks for it.
+    """
+    may_be_nan = _may_be_nan(case)
     with np.errstate(all="ignore"):
         for left, right, scale in law.claims(f, case):
-            message = difference(to_host(left), to_host(right), law.slack * u, to_host(scale))
+            left, right, scale = map(to_host, (left, right, scale))
+            message = difference(left, right, law.slack * u, scale)
+            if not message and not may_be_nan and np.isnan(left).any():
+                message = "NaN on both sides"
             if message:
                 yield f"{law.statement}: {message}"
 
 
+def _may_be_nan(case: Case) -> bool:
+    given = [*case.arrays, *case.options.values()]
+    arrays = [to_host(x) for x in given if is_array(x)]
+    finite = all(np.isfinite(x).all() for x in arrays if x.dtype.kind == "f")
+    return not finite or "nan" in [v for v in given if isinstance(v, str)]
+
+
 def wrong_answer(form: ClosedForm, f: Callable, case: Case, answer, u: float = 2.0**-53) -> str:
     """How ``f`` misses a closed form's answer, or nothing."""
-    outputs = case.call(f)
-    pairs = zip(
-        outputs if isinstance(outputs, tuple) else (outputs,),
-        answer if isinstance(answer, tuple) else (answer,),
-        strict=True,
-    )
-    for output, expected in pairs:
+    for output, expected in zip(as_tuple(case.call(f)), as_tuple(answer), strict=True):
         expected = np.asarray(expected, dtype=float)
         scale = max(1.0, np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
         if message := difference(to_host(output), expected, form.slack * u, scale):

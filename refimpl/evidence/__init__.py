@@ -312,7 +312,8 @@ def evidence(formula: Formula) -> Evidence:
     if formula.module.startswith("refimpl."):
         _load_mirror(formula.module.replace("refimpl.", "refimpl.evidence.", 1))
     if formula.name not in RECORDS:
-        raise LookupError(f"{formula.name}: no evidence is registered")
+        file = formula.module.replace("refimpl.", "refimpl.evidence.", 1).replace(".", "/")
+        raise LookupError(f"{formula.name} has no evidence: write Evidence(...) in {file}.py")
     return RECORDS[formula.name]
 
 

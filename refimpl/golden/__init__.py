@@ -41,7 +41,9 @@ def load_golden(formula: Formula) -> dict:
     """The golden file of a formula; LookupError where there is none."""
     path = resources.files("refimpl") / "golden" / formula.topic / f"{formula.name}.json"
     if not path.is_file():
-        raise LookupError(f"{formula.name} has no golden values")
+        raise LookupError(
+            f"{formula.name} has no golden values: python -m tools.golden {formula.name}"
+        )
     return json.loads(path.read_text())
 
 
