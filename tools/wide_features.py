@@ -1,6 +1,6 @@
-"""The vector instructions beyond AVX2 that NumPy found here, as NPY_DISABLE_CPU_FEATURES takes them.
+"""Vector instructions beyond AVX2 that NumPy found here, as NPY_DISABLE_CPU_FEATURES takes them.
 
-    NPY_DISABLE_CPU_FEATURES="$(python -m tools.wide_features)" python -m pytest
+NPY_DISABLE_CPU_FEATURES="$(python -m tools.wide_features)" python -m pytest
 """
 
 from __future__ import annotations

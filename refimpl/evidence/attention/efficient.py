@@ -8,7 +8,8 @@ from refimpl.attention.efficient import causal_efficient_attention, efficient_at
 from refimpl.attention.linear import linear_attention
 from refimpl.backend import namespace, to_host
 from refimpl.core import softmax, softmax_vjp
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.laws import constant_values, linear_in
 
 _SIZES = {"d": Sizes(1, 1, 8), "v": Sizes(1, 1, 8)}
 
@@ -30,36 +31,33 @@ causal = Evidence(
 # ------------------------------------------------------------------------------------- regimes
 
 
-def _arrays(rng, shape, size=1.0):
-    q, k = (size * rng.standard_normal(s) for s in (shape.q, shape.k))
-    return q, k, rng.standard_normal(shape.v)
-
-
 def normal(rng, shape):
     """Standard normal queries, keys and values"""
-    return Case(_arrays(rng, shape))
+    return Case(inputs.attention(rng, shape))
 
 
 def masked(rng, shape):
     """A random mask over the keys"""
-    return Case(_arrays(rng, shape), {"mask": rng.random(shape.mask) < 0.6})
+    return Case(inputs.attention(rng, shape), {"mask": rng.random(shape.mask) < 0.6})
 
 
 def large(rng, shape):
     """Entries of several units, and features whose keys are all far above or below 0"""
-    q, k, v = _arrays(rng, shape, 2.0)
+    q, k, v = inputs.attention(rng, shape, 2.0)
     return Case((q, k + 40.0 * (-1.0) ** np.arange(shape.axes["d"]), v))
 
 
 def hidden_heads(rng, shape):
     """A mask that hides every key of some heads"""
     mask = rng.random(shape.mask) < 0.7
-    return Case(_arrays(rng, shape), {"mask": mask & (rng.random(shape.batch)[..., None] < 0.5)})
+    return Case(
+        inputs.attention(rng, shape), {"mask": mask & (rng.random(shape.batch)[..., None] < 0.5)}
+    )
 
 
 def nan_under_mask(rng, shape):
     """Keys and values that are masked hold NaN"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     keep = np.arange(k.shape[-2]) % 4 != 1
     k[..., ~keep, :] = v[..., ~keep, :] = np.nan
     return Case((q, k, v), {"mask": np.broadcast_to(keep, shape.mask).copy()})
@@ -76,7 +74,9 @@ for of in (full, causal):
 @causal.regime
 def mixed_before_the_division(rng, shape):
     """The kernel version, with a mask"""
-    return Case(_arrays(rng, shape), {"version": "kernel", "mask": rng.random(shape.mask) < 0.8})
+    return Case(
+        inputs.attention(rng, shape), {"version": "kernel", "mask": rng.random(shape.mask) < 0.8}
+    )
 
 
 # ---------------------------------------------------------------------------------------- laws
@@ -88,22 +88,6 @@ def _size(case) -> float:
     return float(
         np.abs(v).max(initial=1.0) * (2.0 + np.abs(q).max(initial=0) + np.abs(k).max(initial=0))
     )
-
-
-def constant_values(f, case):
-    """Where all values are equal so is the output, unless nothing is seen: weights sum to one"""
-    q, k, v = case.arrays
-    output = case.with_arrays(q, k, namespace(v).full(v.shape, 2.5, dtype=v.dtype)).call(f)
-    yield Claim(output * (output - 2.5), 0.0 * output, 2.5 * _size(case))
-
-
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
 
 
 def query_shift(f, case):
@@ -123,7 +107,12 @@ def key_shift(f, case):
 
 
 for of in (full, causal):
-    for law in (constant_values, linear_in_values, query_shift, key_shift):
+    for law in (
+        constant_values(2, _size),
+        linear_in(2, "values", _size),
+        query_shift,
+        key_shift,
+    ):
         of.law(law)
 
 
@@ -166,7 +155,7 @@ def last_output(f, case):
 @full.closed_form
 def equal_keys(rng, shape):
     """Equal keys average the values"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     k = k + 0.0 if not shape.axes["m"] else np.broadcast_to(k[..., :1, :], k.shape).copy()
     mean = v.sum(axis=-2, keepdims=True) / max(shape.axes["m"], 1)
     return Case((q, k, v)), np.broadcast_to(mean, (*shape.batch, shape.axes["n"], v.shape[-1]))
@@ -175,7 +164,7 @@ def equal_keys(rng, shape):
 @full.closed_form
 def powers_of_two(rng, shape):
     """Keys of log 2^j in every feature: weights 2^j / (2^m - 1) for every query"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     m = shape.axes["m"]
     weights = 2.0 ** np.arange(m) / max(2.0**m - 1, 1)
     k = np.broadcast_to(np.log(2.0) * np.arange(m)[:, None], k.shape).copy()
@@ -186,7 +175,7 @@ def powers_of_two(rng, shape):
 @causal.closed_form
 def running_means(rng, shape):
     """Equal keys average the values so far"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     counts = np.arange(1, shape.axes["n"] + 1)[:, None]
     answer = np.cumsum(v, axis=-2) / counts
     version = str(rng.choice(("channel", "kernel")))
@@ -196,7 +185,7 @@ def running_means(rng, shape):
 @causal.closed_form
 def one_feature_decides(rng, shape):
     """A query that looks at one feature alone: its running softmax, in powers of 2"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     d, n = shape.axes["d"], shape.axes["n"]
     q = np.where(np.arange(d) == 0, 200.0, 0.0) + 0.0 * q
     j = np.arange(n)

@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.favor import favor_features, performer_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.laws import constant_values, linear_in
 
 KINDS = favor_features.declared["kind"].values
 _SIZES = {"d": Sizes(1, 1, 8), "v": Sizes(1, 1, 8), "f": Sizes(2, 1, 33)}
@@ -215,23 +216,10 @@ def _size(case) -> float:
     return 2.0 * float(np.abs(v).max(initial=1.0) * (1.0 + exponent))
 
 
-@performer.law
-def constant_values(f, case):
-    """Where all values are equal so is the output, unless nothing is seen: weights sum to one"""
-    q, k, v, projections = case.arrays
-    ones = namespace(v).full(v.shape, 2.5, dtype=v.dtype)
-    output = case.with_arrays(q, k, ones, projections).call(f)
-    yield Claim(output * (output - 2.5), 0.0 * output, 2.5 * _size(case))
+performer.law(constant_values(2, _size))
 
 
-@performer.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v, projections = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other, projections).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other, projections).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
+performer.law(linear_in(2, "values", _size))
 
 
 @performer.law

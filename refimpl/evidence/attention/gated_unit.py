@@ -7,7 +7,8 @@ import numpy as np
 from refimpl.attention.gated_unit import gated_attention_unit, squared_relu_attention
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.laws import linear_in
 
 _SMALL = Sizes(1, 1, 6)
 _FIXED = {"divisor": "length_and_width"}
@@ -34,35 +35,30 @@ def _largest(x) -> float:
 # ------------------------------------------------------------------------- attention: regimes
 
 
-def _arrays(rng, shape, size=1.0):
-    q, k = (size * rng.standard_normal(s) for s in (shape.q, shape.k))
-    return q, k, rng.standard_normal(shape.v)
-
-
 @squared.regime
 def normal(rng, shape):
     """Standard normal queries, keys and values"""
-    return Case(_arrays(rng, shape))
+    return Case(inputs.attention(rng, shape))
 
 
 @squared.regime
 def masked(rng, shape):
     """A random mask and a bias"""
     options = {"mask": rng.random(shape.mask) < 0.6, "bias": rng.standard_normal(shape.bias)}
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @squared.regime(adversarial=True)
 def opposite(rng, shape):
     """Queries and keys of which every other pair points away from each other: weights of 0"""
-    q, k, v = _arrays(rng, shape, 0.3)
+    q, k, v = inputs.attention(rng, shape, 0.3)
     return Case((q + 1.0, k + (-1.0) ** np.arange(k.shape[-2])[:, None], v))
 
 
 @squared.regime(adversarial=True)
 def large(rng, shape):
     """Logits of several tens, which no softmax divides"""
-    return Case(_arrays(rng, shape, 3.0))
+    return Case(inputs.attention(rng, shape, 3.0))
 
 
 # ---------------------------------------------------------------------------- attention: laws
@@ -75,14 +71,7 @@ def _size(case) -> float:
     return 8.0 * v * (1.0 + logit) ** 2
 
 
-@squared.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
+squared.law(linear_in(2, "values", _size))
 
 
 @squared.law
@@ -123,7 +112,7 @@ def constant_products(rng, shape):
 @squared.closed_form
 def bias_alone(rng, shape):
     """Queries of zero and a bias of 2: four times the mean of the values"""
-    _, k, v = _arrays(rng, shape)
+    _, k, v = inputs.attention(rng, shape)
     mean = 4.0 * v.sum(axis=-2, keepdims=True) / max(shape.axes["m"], 1)
     answer = np.broadcast_to(mean, (*shape.batch, shape.axes["n"], v.shape[-1]))
     return Case((np.zeros(shape.q), k, v), {"bias": np.full(shape.bias, 2.0)}), answer

@@ -7,7 +7,7 @@ import numpy as np
 from refimpl.attention.grouped import grouped_query_attention
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
 
 # Two heads of keys, so that tiling shows; any number of query heads that two divides.
 grouped = Evidence(
@@ -30,15 +30,10 @@ grouped = Evidence(
 # ------------------------------------------------------------------------------------- regimes
 
 
-def _arrays(rng, shape, size=1.0):
-    q, k = (size * rng.standard_normal(s) for s in (shape.q, shape.k))
-    return q, k, rng.standard_normal(shape.v)
-
-
 @grouped.regime
 def normal(rng, shape):
     """Standard normal arrays"""
-    return Case(_arrays(rng, shape))
+    return Case(inputs.attention(rng, shape))
 
 
 @grouped.regime
@@ -49,7 +44,7 @@ def heads_masked_apart(rng, shape):
         "bias": rng.standard_normal(shape.bias),
         "sink": rng.standard_normal(shape.sink),
     }
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @grouped.regime
@@ -60,13 +55,13 @@ def one_mask_for_all(rng, shape):
         "bias": rng.standard_normal(shape.bias)[..., :1, :, :],
         "scale": rng.uniform(0.2, 1.0, shape.scale),
     }
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @grouped.regime(adversarial=True)
 def different_heads(rng, shape):
     """Heads of keys whose values are far apart"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     return Case((q, k, v + 10.0 * np.arange(shape.axes["g"])[:, None, None]))
 
 
@@ -75,7 +70,7 @@ def sharp(rng, shape):
     """Logits of several tens, and rows that see nothing"""
     mask = rng.random(shape.mask) < 0.7
     mask[..., ::3, :] = False
-    return Case(_arrays(rng, shape, 4.0), {"mask": mask})
+    return Case(inputs.attention(rng, shape, 4.0), {"mask": mask})
 
 
 # ---------------------------------------------------------------------------------------- laws
@@ -126,7 +121,7 @@ def repeated_keys_are_plain_heads(f, case):
 @grouped.closed_form
 def means_of_shared_values(rng, shape):
     """Queries of zero: each head averages the values of its group"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     h, g, n, m = (shape.axes[axis] for axis in ("h", "g", "n", "m"))
     mean = v.sum(axis=-2, keepdims=True) / max(m, 1)
     answer = np.repeat(mean, h // g, axis=-3)
@@ -136,7 +131,7 @@ def means_of_shared_values(rng, shape):
 @grouped.closed_form
 def sinks_of_heads(rng, shape):
     """Queries of zero with sinks log a: the sum of the values over m + a"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     h, g, n, m = (shape.axes[axis] for axis in ("h", "g", "n", "m"))
     extra = 1.0 + np.arange(h)
     total = np.repeat(v.sum(axis=-2, keepdims=True), h // g, axis=-3)

@@ -6,8 +6,9 @@ import numpy as np
 
 from refimpl.attention.linear import linear_attention, streamed_linear_attention
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
 from refimpl.evidence.attention.features import POSITIVE
+from refimpl.evidence.laws import constant_values, linear_in
 
 _FEATURES = (*POSITIVE, "one_plus_cosine", "taylor_2", "power")
 _SMALL = {"d": Sizes(1, 1, 8), "v": Sizes(1, 1, 16)}
@@ -41,40 +42,36 @@ streamed = Evidence(
 # ------------------------------------------------------------------------------------- regimes
 
 
-def _arrays(rng, shape):
-    return tuple(rng.standard_normal(s) for s in (shape.q, shape.k, shape.v))
-
-
 @attention.regime
 def normal(rng, shape):
     """Standard normal queries, keys and values"""
-    return Case(_arrays(rng, shape))
+    return Case(inputs.attention(rng, shape))
 
 
 @attention.regime
 def masked(rng, shape):
     """A random mask over the keys"""
-    return Case(_arrays(rng, shape), {"mask": rng.random(shape.mask) < 0.6})
+    return Case(inputs.attention(rng, shape), {"mask": rng.random(shape.mask) < 0.6})
 
 
 @attention.regime
 def causal(rng, shape):
     """Queries that see the keys up to their own position, and a mask"""
     options = {"mask": rng.random(shape.mask) < 0.8, "causal": "top_left"}
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @attention.regime
 def bottom_right(rng, shape):
     """Cosine features, the last query at the last key"""
     options = {"features": "one_plus_cosine", "causal": "bottom_right"}
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @attention.regime
 def taylor(rng, shape):
     """Quadratic Taylor features of small vectors, with eps"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     return Case((0.5 * q, 0.5 * k, v), {"features": "taylor_2", "eps": rng.random(shape.eps)})
 
 
@@ -88,7 +85,7 @@ def negative(rng, shape):
 @attention.regime(adversarial=True)
 def disjoint(rng, shape):
     """Every third query shares no positive feature with any key: relu makes an empty row"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     q[..., ::3, :] = -np.abs(q[..., ::3, :]) - 0.5
     # Away from 0, where relu has a kink.
     q, k = (np.where(np.abs(x) < 0.1, 0.5, x) for x in (q, np.abs(k)))
@@ -98,7 +95,7 @@ def disjoint(rng, shape):
 @attention.regime(adversarial=True, advisory=True)
 def nan_under_mask(rng, shape):
     """Keys and values that are masked hold NaN"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     keep = np.arange(shape.axes["m"]) % 4 != 1
     k[..., ~keep, :] = v[..., ~keep, :] = np.nan
     return Case((q, k, v), {"mask": np.broadcast_to(keep, shape.mask).copy()})
@@ -107,7 +104,7 @@ def nan_under_mask(rng, shape):
 @streamed.regime
 def first_positions(rng, shape):
     """The start of a sequence"""
-    return Case(_arrays(rng, shape))
+    return Case(inputs.attention(rng, shape))
 
 
 @streamed.regime
@@ -116,13 +113,13 @@ def later_positions(rng, shape):
     earlier = np.abs(rng.standard_normal((*shape.batch, 20, shape.axes["d"])))
     values = rng.standard_normal((*shape.batch, 20, shape.axes["v"]))
     options = {"state": earlier.swapaxes(-1, -2) @ values, "normaliser": earlier.sum(axis=-2)}
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @streamed.regime(adversarial=True)
 def vanishing_features(rng, shape):
     """Entries of -6 to -3 after sums of order 1"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     options = later_positions(rng, shape).options
     return Case((q, rng.uniform(-6.0, -3.0, k.shape), v), options)
 
@@ -136,23 +133,10 @@ def _size(case) -> float:
     return 16.0 * float(np.abs(values).max(initial=1.0)) * (1 + case.arrays[0].shape[-1])
 
 
-@attention.law
-def constant_values(f, case):
-    """Where all values are equal so is the output, but for eps and empty rows"""
-    if case.options.get("eps") is None:
-        q, k, v = case.arrays
-        output = case.with_arrays(q, k, namespace(v).full(v.shape, 2.5, dtype=v.dtype)).call(f)
-        yield Claim(output * (output - 2.5), 0.0 * output, _size(case))
+attention.law(constant_values(2, _size, unless=("eps",)))
 
 
-@attention.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
+attention.law(linear_in(2, "values", _size))
 
 
 @attention.law
@@ -237,7 +221,7 @@ def sums_do_not_depend_on_queries(f, case):
 @attention.closed_form
 def one_key(rng, shape):
     """A query that sees one key returns its value"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     n, m = shape.axes["n"], shape.axes["m"]
     first = v[..., :1, :] if m else np.zeros((1, v.shape[-1]))
     answer = np.broadcast_to(first, (*shape.batch, n, v.shape[-1]))
@@ -247,7 +231,7 @@ def one_key(rng, shape):
 @attention.closed_form
 def equal_keys(rng, shape):
     """Equal keys average the values; causally, those so far"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     k = np.broadcast_to(k[..., :1, :], k.shape).copy()
     n, m = shape.axes["n"], shape.axes["m"]
     if m == 0:
@@ -274,7 +258,7 @@ def orthogonal_keys(rng, shape):
 @streamed.closed_form
 def equal_positions(rng, shape):
     """Keys of zero: z counts the positions, S sums the values, outputs are running means"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     n, d = shape.axes["n"], shape.axes["d"]
     total = v.sum(axis=-2)
     state = np.broadcast_to(total[..., None, :], (*shape.batch, d, v.shape[-1]))
@@ -286,7 +270,7 @@ def equal_positions(rng, shape):
 @streamed.closed_form
 def heavy_past(rng, shape):
     """One position after a past of weight 3 and value 1: (3 + v)/4"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     d, width = shape.axes["d"], shape.axes["v"]
     ones = np.ones((*shape.batch, d))
     options = {"state": 3.0 * np.ones((*shape.batch, d, width)), "normaliser": 3.0 * ones}

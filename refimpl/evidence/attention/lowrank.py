@@ -16,6 +16,7 @@ from refimpl.attention.lowrank import (
 )
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.laws import constant_values, linear_in
 
 _SMALL = Sizes(1, 1, 8)
 
@@ -99,14 +100,7 @@ def _condition(case) -> float:
     return (1.0 + q * k * e * m * d) * v * f * m
 
 
-@linformer.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v, *rest = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other, *rest).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other, *rest).call(f)
-    yield Claim(left, right, 2.0 * _condition(case))
+linformer.law(linear_in(2, "values", _condition))
 
 
 @linformer.law
@@ -384,13 +378,7 @@ def _spread(case) -> float:
     return 64.0 * _largest(case.arrays[2]) * case.arrays[0].shape[-1]
 
 
-@cosformer.law
-def constant_values(f, case):
-    """Where all values are equal so is the output, but for eps and empty rows"""
-    if case.options.get("eps") is None:
-        q, k, v = case.arrays
-        output = case.with_arrays(q, k, namespace(v).full(v.shape, 2.5, dtype=v.dtype)).call(f)
-        yield Claim(output * (output - 2.5), 0.0 * output, 2.5 * _spread(case))
+cosformer.law(constant_values(2, _spread, unless=("eps",)))
 
 
 @cosformer.law

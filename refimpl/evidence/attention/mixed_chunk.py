@@ -8,6 +8,7 @@ from refimpl.attention.gated_unit import squared_relu_attention
 from refimpl.attention.mixed_chunk import mixed_chunk_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.laws import linear_in
 
 _SMALL = Sizes(1, 1, 6)
 _DIVISORS = ("length_and_width", "length_squared")
@@ -74,14 +75,7 @@ def _size(case) -> float:
     return 8.0 * v * max(n, 1) * ((1.0 + s * q * k) ** 2 + s * q_linear * k_linear)
 
 
-@mixed.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    *rest, v = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(*rest, v - 0.5 * other).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(*rest, other).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
+mixed.law(linear_in(-1, "values", _size))
 
 
 @mixed.law

@@ -7,7 +7,8 @@ import numpy as np
 from refimpl.attention.nystrom import nystrom_attention, segment_means
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.laws import linear_in
 
 SEGMENTS = segment_means.declared["segments"].values
 
@@ -63,18 +64,13 @@ def nan_under_mask(rng, shape):
     return Case((x,), {"mask": np.broadcast_to(keep, shape.mask).copy()})
 
 
-def _arrays(rng, shape, size=1.0):
-    q, k = (size * rng.standard_normal(s) for s in (shape.q, shape.k))
-    return q, k, rng.standard_normal(shape.v)
-
-
 @attention.regime
 def ordinary(rng, shape):
     """Standard normal queries, keys and values, with a convolution where n = m"""
     options = {}
     if shape.axes["n"] == shape.axes["m"]:
         options["convolution"] = 0.5 * rng.standard_normal((*shape.batch, 5))
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @attention.regime
@@ -85,13 +81,13 @@ def masked_keys_and_queries(rng, shape):
         "query_mask": rng.random(shape.query_mask) < 0.7,
         "scale": rng.uniform(0.2, 1.0, shape.scale),
     }
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @attention.regime
 def exact_inverse(rng, shape):
     """Two halves of opposite queries and keys, and the exact inverse"""
-    q, k, v = _arrays(rng, shape, 0.2)
+    q, k, v = inputs.attention(rng, shape, 0.2)
     side = [np.where(np.arange(x.shape[-2]) < x.shape[-2] // 2, 1.0, -1.0)[:, None] for x in (q, k)]
     return Case((q + side[0], k + side[1], v), {"inverse": "exact", "landmarks": 2})
 
@@ -103,19 +99,19 @@ def hidden_segment(rng, shape):
     for name, size in (("mask", shape.axes["m"]), ("query_mask", shape.axes["n"])):
         keep = rng.random(shape.batch)[..., None] < 0.5
         options[name] = keep | (np.arange(size) < size - size // 3)
-    return Case(_arrays(rng, shape), options)
+    return Case(inputs.attention(rng, shape), options)
 
 
 @attention.regime(adversarial=True)
 def sharp(rng, shape):
     """Logits of several units"""
-    return Case(_arrays(rng, shape, 2.0))
+    return Case(inputs.attention(rng, shape, 2.0))
 
 
 @attention.regime(adversarial=True)
 def heads_of_different_size(rng, shape):
     """Heads whose logits differ by a factor of 8"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     size = 2.0 ** rng.integers(-2, 2, shape.batch)[..., None, None]
     return Case((size * q, k, v))
 
@@ -123,7 +119,7 @@ def heads_of_different_size(rng, shape):
 @attention.regime(adversarial=True, advisory=True)
 def nan_under_masks(rng, shape):
     """Keys, values and queries that are masked hold NaN"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     keys = np.arange(shape.axes["m"]) % 4 != 1
     queries = np.arange(shape.axes["n"]) % 5 != 2
     k[..., ~keys, :] = v[..., ~keys, :] = np.nan
@@ -200,14 +196,7 @@ def _size(case) -> float:
     )
 
 
-@attention.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
+attention.law(linear_in(2, "values", _size))
 
 
 @attention.law
@@ -280,7 +269,7 @@ def ones_with_padding(rng, shape):
 @attention.closed_form
 def equal_keys(rng, shape):
     """Equal keys average the values, with nothing between the softmaxes"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     k = np.broadcast_to(k[..., :1, :], k.shape).copy()
     answer = np.broadcast_to(
         v.mean(axis=-2, keepdims=True), (*shape.batch, q.shape[-2], v.shape[-1])

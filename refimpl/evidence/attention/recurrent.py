@@ -10,7 +10,7 @@ from refimpl.attention.recurrent import (
     state_space_duality,
 )
 from refimpl.backend import namespace, to_host
-from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
+from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes, inputs
 
 _SIZES = {"n": Sizes(1, 1, 17), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6)}
 _RECORD = {"empty": ("n",), "budget": Budget(k=6.0, floor=8.0)}
@@ -28,14 +28,10 @@ ALL = (gated, retained, dual)
 # ------------------------------------------------------------------------------------- regimes
 
 
-def _arrays(rng, shape):
-    return tuple(rng.standard_normal(s) for s in (shape.q, shape.k, shape.v))
-
-
 @gated.regime
 def by_feature(rng, shape):
     """Every feature decays by itself"""
-    return Case((*_arrays(rng, shape), -rng.exponential(0.5, shape.log_decay)))
+    return Case((*inputs.attention(rng, shape), -rng.exponential(0.5, shape.log_decay)))
 
 
 @gated.regime
@@ -46,34 +42,36 @@ def as_a_whole(rng, shape):
         "state": rng.standard_normal(shape.state),
         "scale": rng.uniform(0.5, 1.0, shape.scale),
     }
-    return Case((*_arrays(rng, shape), log_decay), options)
+    return Case((*inputs.attention(rng, shape), log_decay), options)
 
 
 @gated.regime(adversarial=True)
 def sudden(rng, shape):
     """Some positions forget all but exp(-12), others nothing"""
     log_decay = np.where(rng.random(shape.log_decay) < 0.3, -12.0, 0.0)
-    return Case((*_arrays(rng, shape), log_decay), {"state": rng.standard_normal(shape.state)})
+    return Case(
+        (*inputs.attention(rng, shape), log_decay), {"state": rng.standard_normal(shape.state)}
+    )
 
 
 @gated.regime(adversarial=True)
 def undecayed(rng, shape):
     """Nothing is forgotten"""
-    return Case((*_arrays(rng, shape), np.zeros(shape.log_decay)))
+    return Case((*inputs.attention(rng, shape), np.zeros(shape.log_decay)))
 
 
 @retained.regime
 def heads(rng, shape):
     """The decays of RetNet's heads"""
     decay = 1.0 - 2.0 ** -rng.integers(5, 9, shape.decay).astype(float)
-    return Case((*_arrays(rng, shape), decay))
+    return Case((*inputs.attention(rng, shape), decay))
 
 
 @retained.regime
 def after_a_state(rng, shape):
     """Faster decays, after a state"""
     return Case(
-        (*_arrays(rng, shape), rng.uniform(0.3, 1.0, shape.decay)),
+        (*inputs.attention(rng, shape), rng.uniform(0.3, 1.0, shape.decay)),
         {"state": rng.standard_normal(shape.state), "scale": rng.uniform(0.5, 1.0, shape.scale)},
     )
 
@@ -81,7 +79,7 @@ def after_a_state(rng, shape):
 @retained.regime(adversarial=True)
 def forgetful(rng, shape):
     """A decay by 1/16 a position: powers of it leave the range of low precisions"""
-    return Case((*_arrays(rng, shape), np.full(shape.decay, 1 / 16)))
+    return Case((*inputs.attention(rng, shape), np.full(shape.decay, 1 / 16)))
 
 
 def _spaces(rng, shape):
@@ -286,7 +284,7 @@ def geometric_sums(rng, shape):
 @gated.closed_form
 def orthogonal_keys(rng, shape):
     """Keys e_1, e_2, ...: the state holds the values, each decayed since it was written"""
-    q, k, v = _arrays(rng, shape)
+    q, k, v = inputs.attention(rng, shape)
     n, d = shape.axes["n"], shape.axes["d"]
     k = np.broadcast_to(np.eye(n, d), shape.k).copy()
     log_decay = -rng.exponential(0.5, shape.log_decay)

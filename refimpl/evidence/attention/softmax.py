@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.softmax import attention_logsumexp, attention_weights, softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence
+from refimpl.evidence.laws import linear_in
 
 OPTIONS = {
     "softcap": (1.5, 30.0),
@@ -186,14 +187,7 @@ def convex_hull(f, case):
     yield Claim(excess, 0.0 * excess, _size(case))
 
 
-@attention.law
-def linear_in_values(f, case):
-    """The output is linear in the values"""
-    q, k, v = case.arrays
-    other = namespace(v).flip(v, axis=-1)
-    left = case.with_arrays(q, k, v - 0.5 * other).call(f)
-    right = case.call(f) - 0.5 * case.with_arrays(q, k, other).call(f)
-    yield Claim(left, right, 2.0 * _size(case))
+attention.law(linear_in(2, "values", _size))
 
 
 def key_permutation(columns):

@@ -7,7 +7,8 @@ import numpy as np
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
+from refimpl.evidence.laws import distance_alone_matters
+from refimpl.evidence.position.bias import after_a_cache, in_order, padded
 from refimpl.position.buckets import deberta_log_buckets, t5_bias, t5_buckets
 
 t5 = Evidence(
@@ -124,9 +125,7 @@ def signed(case):
     return queries[..., :, None] - keys[..., None, :]
 
 
-def distance_alone_matters(f, case):
-    """Moving all positions changes nothing"""
-    yield Claim(moved(case, 2**31).call(f), case.call(f), 0.0)
+by_distance = distance_alone_matters(2**31)
 
 
 def never_decreases_with_distance(f, case):
@@ -160,7 +159,7 @@ def one_query_at_a_time(f, case):
 
 
 for _record in (t5, deberta):
-    _record.law(distance_alone_matters)
+    _record.law(by_distance)
     _record.law(never_decreases_with_distance)
     _record.law(first_distances_are_themselves)
     _record.law(one_query_at_a_time)
@@ -257,7 +256,7 @@ def a_constant_is_not_seen(f, case):
     yield Claim(one, two, 16.0)
 
 
-bias.law(distance_alone_matters)
+bias.law(by_distance)
 
 
 # -------------------------------------------------------------------------------- closed forms

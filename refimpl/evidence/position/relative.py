@@ -6,7 +6,8 @@ import numpy as np
 
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
+from refimpl.evidence.laws import distance_alone_matters
+from refimpl.evidence.position.bias import after_a_cache, in_order, padded
 from refimpl.position.relative import (
     disentangled_logits,
     relative_attention_logits,
@@ -128,9 +129,7 @@ def _size(case, f):
     return 8.0 * width * float(real[0]) * float(sum(real[1:]))
 
 
-def distance_alone_matters(f, case):
-    """Moving all positions changes nothing"""
-    yield Claim(moved(case, 2**31).call(f), case.call(f), 0.0)
+by_distance = distance_alone_matters(2**31)
 
 
 def one_query_at_a_time(f, case):
@@ -142,7 +141,7 @@ def one_query_at_a_time(f, case):
 
 
 for _record in (keys, values, deberta):
-    _record.law(distance_alone_matters)
+    _record.law(by_distance)
     _record.law(one_query_at_a_time)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.bias import after_a_cache, in_order, moved, padded
+from refimpl.evidence.laws import distance_alone_matters
+from refimpl.evidence.position.bias import after_a_cache, in_order, padded
 from refimpl.position.transformer_xl import relative_shift, transformer_xl_logits
 
 logits = Evidence(
@@ -99,10 +100,7 @@ def _scale_of(case):
     return width**-0.5 if scale is None else wide(np.asarray(to_host(scale)))[..., None, None]
 
 
-@logits.law
-def distance_alone_matters(f, case):
-    """Moving all positions changes nothing"""
-    yield Claim(moved(case, 2**31).call(f), case.call(f), 0.0)
+logits.law(distance_alone_matters(2**31))
 
 
 @logits.law
