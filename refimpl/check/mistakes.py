@@ -30,6 +30,7 @@ class Mistake(NamedTuple):
     source: str = ""
     vague: int = 0
     own: bool = False
+    about: str = ""
 
 
 def catalogue(question: Question, dtype: str) -> Iterator[Mistake]:
@@ -69,7 +70,15 @@ def _of_mutant(question: Question, mutant: Mutant) -> Mistake:
         return question.of_mutant(mutant, trial)
 
     own = mutant.name in question.of.mutants
-    return Mistake(mutant.name, mutant.statement, outputs, mutant.source, mutant.vague, own)
+    return Mistake(
+        mutant.name,
+        mutant.statement,
+        outputs,
+        mutant.source,
+        mutant.vague,
+        own,
+        f"gradient of {mutant.about}" if mutant.about else "",
+    )
 
 
 # -------------------------------------------------------------------------------------- power
@@ -103,8 +112,10 @@ def _rejected(trials: list[Trial], mistake: Mistake) -> bool | None:
     """Whether a trial rejects it; None for a general one that the formula itself refuses.
 
     Nothing is known of it then: a candidate that goes on where our formula raises may give
-    anything.
+    anything. Nor is it of a gradient that nobody asked for, like that of whole positions.
     """
+    if mistake.about and not any(mistake.about in trial.names for trial in trials):
+        return None
     raised = False
     for trial in trials:
         try:

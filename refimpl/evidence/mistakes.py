@@ -24,7 +24,8 @@ class Mutant(NamedTuple):
     """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if any.
 
     ``body`` has the parameters of the formula, ``g`` first where it is of the gradient. A ``vague``
-    one is reported only where no sharper one fits as well.
+    one is reported only where no sharper one fits as well. ``about`` is the array whose gradient
+    alone is wrong.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Mutant(NamedTuple):
     source: str = ""
     gradient: bool = False
     vague: int = 0
+    about: str = ""
 
 
 def slug(sentence: str) -> str:
@@ -49,8 +51,8 @@ def general(formula: Formula) -> Iterator[Mutant]:
         yield Mutant(slug(sentence), sentence, body, vague=1)
     for sentence, body in _inputs(formula):
         yield Mutant(slug(sentence), sentence, body)
-    for sentence, body in _gradients(formula):
-        yield Mutant(slug(sentence), sentence, body, gradient=True)
+    for sentence, body, about in _gradients(formula):
+        yield Mutant(slug(sentence), sentence, body, gradient=True, about=about)
 
 
 # ------------------------------------------------------------------------------------- values
@@ -182,15 +184,16 @@ _GRADIENTS: dict[str, Callable] = {
 }
 
 
-def _gradients(formula: Formula) -> Iterator[tuple[str, Callable]]:
+def _gradients(formula: Formula) -> Iterator[tuple[str, Callable, str]]:
     for name in formula.differentiable:
         for what, change in _GRADIENTS.items():
-            yield f"the gradient of {name} {what}", _with_gradients(formula, {name: change})
+            wrong = _with_gradients(formula, {name: change})
+            yield f"the gradient of {name} {what}", wrong, name
     arguments = [formula.inputs[name] for name in formula.differentiable]
     for a, b in itertools.combinations(arguments, 2):
         if a.core == b.core and not {a.name, b.name} & formula.keywords.keys():
             sentence = f"the gradients of {a.name} and {b.name} are swapped"
-            yield sentence, _with_swapped_gradients(formula, a.name, b.name)
+            yield sentence, _with_swapped_gradients(formula, a.name, b.name), ""
 
 
 def _with_gradients(formula: Formula, changes: Mapping[str, Callable]) -> Callable:

@@ -39,6 +39,8 @@ class Peer:
     gradients: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     because: dict[str, str] = field(default_factory=dict)
+    loses: tuple[str, ...] = ()
+    """Regimes in which it loses all digits, for the reason in ``because``."""
 
     @property
     def installed(self) -> bool:
@@ -98,10 +100,13 @@ def is_explained(record: Peer, dtype: str, gradients: bool, result: Result) -> b
     )
 
 
-def loses_only_digits(result: Result) -> bool:
+def loses_only_digits(record: Peer, result: Result) -> bool:
     """Whether what fails is within 3 % of the largest answer, or NaN: without a name."""
     answers = [np.abs(y[np.isfinite(y)]).max(initial=0.0) for t in result.trials for y in t.answer]
-    return all(_error(trial) <= 0.03 * max(answers) for trial in result.failures)
+    return all(
+        _error(trial) <= 0.03 * max(answers) or trial.plan.regime in record.loses
+        for trial in result.failures
+    )
 
 
 def _error(trial: Trial) -> float:

@@ -98,7 +98,7 @@ def interleaved_axes(rng, shape):
     return _multimodal(rng, shape, at, arrangement="interleaved")
 
 
-@multimodal.regime
+@multimodal.regime(advisory=True)
 def between_positions(rng, shape):
     """Positions that are no whole numbers, which have a gradient"""
     return _multimodal(rng, shape, rng.uniform(-9.0, 9.0, shape.positions))

@@ -57,12 +57,6 @@ def repeated_and_unordered(rng, shape):
     return Case((_normal(rng, shape), rng.integers(0, 64, shape.axes["n"])))
 
 
-@embedding.regime
-def between_positions(rng, shape):
-    """Positions that are no whole numbers, which have a gradient"""
-    return Case((_normal(rng, shape), rng.uniform(-20.0, 20.0, shape.axes["n"])))
-
-
 @embedding.regime(adversarial=True)
 def long_positions(rng, shape):
     """Positions 1000 to 8191, which neither float16 nor bfloat16 can tell apart"""

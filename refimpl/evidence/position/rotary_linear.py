@@ -70,7 +70,7 @@ def positive_features(rng, shape):
     return Case((*_features(rng, shape), rng.standard_normal(shape.values), *at))
 
 
-@linear.regime
+@linear.regime(advisory=True)
 def between_positions(rng, shape):
     """Positions that are no whole numbers, which have a gradient"""
     at = (rng.uniform(-9.0, 9.0, shape.axes["n"]), rng.uniform(-9.0, 9.0, shape.axes["m"]))

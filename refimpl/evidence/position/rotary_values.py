@@ -31,7 +31,7 @@ def softmax_weights(rng, shape):
     return Case((weights, rng.standard_normal(shape.values), *at))
 
 
-@mixture.regime
+@mixture.regime(advisory=True)
 def between_positions(rng, shape):
     """Positions that are no whole numbers, which have a gradient"""
     at = (rng.uniform(-9.0, 9.0, shape.axes["n"]), rng.uniform(-9.0, 9.0, shape.axes["m"]))

@@ -193,7 +193,8 @@ def _roformer_table(length, dim):
     gradients=("float32",),
     options={"pairing": "interleaved"},
     because=_FLOAT32_ANGLES
-    | {d: f"it counts positions in the type of the queries: {d}" for d in ("float16", "bfloat16")},
+    | {d: f"it counts positions in the type of the queries: {d}" for d in ("float16", "bfloat16")}
+    | {"float32 gradients": "given frequencies are copied into a module: they get no gradient"},
 )
 def lucidrains_rotary(
     x, positions, *, base=10000.0, frequencies=None, rotary_dim=None, attention_factor=1.0
