@@ -55,6 +55,86 @@ def general(formula: Formula) -> Iterator[Mutant]:
         yield Mutant(slug(sentence), sentence, body, gradient=True, about=about)
 
 
+def wrong(
+    of: Any,
+    says: str,
+    *,
+    name: str = "",
+    source: str = "",
+    options: Mapping[str, Any] | Callable | None = None,
+    arrays: Mapping[str, Any] | None = None,
+    output: Callable | None = None,
+    gradient: Mapping[str, Callable] | Callable | None = None,
+) -> None:
+    """Register a mistake of one line, on one evidence or several: the formula itself, but ...
+
+    ``options``: values that are taken whatever is asked, or functions of what is asked, where
+    anything is; or one function (options, arrays) -> options. ``arrays``: functions of the array,
+    or the name of another that stands for it. ``output``: a function of each output. ``gradient``:
+    functions of gradients by name, or one function (gradients, arrays, options) -> gradients.
+    Anything longer is a function of its own, see :meth:`Evidence.mutant`.
+    """
+    for each in of if isinstance(of, tuple) else (of,):
+        body = (
+            _wrong_gradient(each.formula, gradient)
+            if gradient is not None
+            else _wrong_value(each.formula, options, arrays or {}, output)
+        )
+        body.__name__, body.__doc__ = name or slug(says), says
+        each.mutant(body, source=source, gradient=gradient is not None)
+
+
+def wrong_gradients(of: Any) -> Callable:
+    """Decorator: ``body(found, g, arrays, options)`` changes a list of the right gradients."""
+
+    def register(body: Callable) -> Callable:
+        def mutant(g, *arrays, **options):
+            found = list(of.formula.vjp(g, *arrays, **options))
+            return tuple(body(found, g, arrays, options))
+
+        mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
+        return of.mutant(mutant, gradient=True)
+
+    return register
+
+
+def _wrong_value(formula: Formula, options, arrays, output) -> Callable:
+    names = [a.name for a in formula.arguments]
+
+    def body(*given, **asked):
+        by_name = dict(zip(names, given, strict=True))
+        changed = [
+            by_name[change] if isinstance(change, str) else change(by_name[name]) if change else x
+            for name, x in by_name.items()
+            for change in [arrays.get(name)]
+        ]
+        taken = options(asked, given) if callable(options) else _taken(asked, options or {})
+        result = formula(*changed, **taken)
+        return formula.packed(tuple(map(output, as_tuple(result)))) if output else result
+
+    return body
+
+
+def _taken(asked: dict, changes: Mapping[str, Any]) -> dict:
+    taken = dict(asked)
+    for name, change in changes.items():
+        if not callable(change):
+            taken[name] = change
+        elif asked.get(name) is not None:
+            taken[name] = change(asked[name])
+    return taken
+
+
+def _wrong_gradient(formula: Formula, gradient) -> Callable:
+    if not callable(gradient):
+        return _with_gradients(formula, gradient)
+
+    def body(g, *arrays, **options):
+        return tuple(gradient(formula.vjp(g, *arrays, **options), arrays, options))
+
+    return body
+
+
 # ------------------------------------------------------------------------------------- values
 
 _OUTPUTS: dict[str, dict[str, Callable]] = {

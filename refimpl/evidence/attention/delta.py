@@ -14,6 +14,7 @@ from refimpl.evidence.attention.recurrent import (
     resumed_anywhere,
     sequence_arrays,
 )
+from refimpl.evidence.mistakes import wrong_gradients
 
 delta = Evidence(
     delta_rule,
@@ -228,24 +229,13 @@ def scale_missing(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
     return delta_rule(q, k, v, beta, log_decay=log_decay, scale=scale, state=state)
 
 
-def _wrong_gradients(body):
-    """Register gradients changed from the right ones, given as a list."""
-
-    def mutant(g, q, k, v, beta, /, **options):
-        found = list(delta_rule.vjp(g, q, k, v, beta, **options))
-        return tuple(body(found, g, (q, k, v, beta), options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return delta.mutant(mutant, gradient=True)
-
-
-@_wrong_gradients
+@wrong_gradients(delta)
 def gradient_of_state_ignored(found, g, arrays, options):
     """the cotangent of the last state is ignored"""
     return delta_rule.vjp((g[0], 0.0 * g[1]), *arrays, **options)
 
 
-@_wrong_gradients
+@wrong_gradients(delta)
 def gradient_of_strength_of_the_value(found, g, arrays, options):
     """the gradient in the strengths lacks what they remove"""
     q, k, v, beta = arrays
@@ -256,7 +246,7 @@ def gradient_of_strength_of_the_value(found, g, arrays, options):
     return [*found[:3], (dvalues * v).sum(axis=-1), *found[4:]]
 
 
-@_wrong_gradients
+@wrong_gradients(delta)
 def gradient_of_the_write_alone(found, g, arrays, options):
     """the gradient in the keys lacks what they remove"""
     q, k, v, beta = arrays

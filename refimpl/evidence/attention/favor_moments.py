@@ -192,41 +192,30 @@ def two_dimensions(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body):
-    """Register a mutant that calls the formula with changed arguments."""
-
-    def mutant(x, y, /, **options):
-        return body(x, y, options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    moments.mutant(mutant)
-    return body
-
-
-@_changed
-def error_of_one_projection(x, y, options):
+@moments.mutant
+def error_of_one_projection(x, y, /, **options):
     """the error is not divided by the number of projections"""
     mean, error = favor_moments(x, y, **options)
     return mean, error * options["number"]
 
 
-@_changed
-def deviation(x, y, options):
+@moments.mutant
+def deviation(x, y, /, **options):
     """the root of the mean square error is returned"""
     mean, error = favor_moments(x, y, **options)
     return mean, np.sqrt(np.maximum(error, 0))
 
 
-@_changed
-def orthogonality_ignored(x, y, options):
+@moments.mutant
+def orthogonality_ignored(x, y, /, **options):
     """orthogonal projections are taken for independent ones"""
     if options["projections"] == "chi":
         options = options | {"projections": "iid"}
     return favor_moments(x, y, **options)
 
 
-@_changed
-def blocks_ignored(x, y, options):
+@moments.mutant
+def blocks_ignored(x, y, /, **options):
     """all rows count as orthogonal to each other, however many they are"""
     if options["projections"] != "chi":
         return favor_moments(x, y, **options)
@@ -239,15 +228,15 @@ def blocks_ignored(x, y, options):
     return mean, independent_error + (error - alone) / (1 - 1 / d) * (1 - 1 / m)
 
 
-@_changed
-def fixed_lengths_unbiased(x, y, options):
+@moments.mutant
+def fixed_lengths_unbiased(x, y, /, **options):
     """the mean with rows of length sqrt d is taken for exp(x.y)"""
     mean, error = favor_moments(x, y, **options)
     return (np.exp((x * y).sum(axis=-1)) if options["projections"] == "sqrt_d" else mean), error
 
 
-@_changed
-def bias_left_out(x, y, options):
+@moments.mutant
+def bias_left_out(x, y, /, **options):
     """the error about the mean is returned, without the square of the bias"""
     mean, error = favor_moments(x, y, **options)
     if options["projections"] != "sqrt_d":
@@ -255,8 +244,8 @@ def bias_left_out(x, y, options):
     return mean, error - (mean - np.exp((x * y).sum(axis=-1))) ** 2
 
 
-@_changed
-def kinds_exchanged(x, y, options):
+@moments.mutant
+def kinds_exchanged(x, y, /, **options):
     """positive and hyperbolic features are exchanged"""
     other = {"positive": "hyperbolic", "hyperbolic": "positive"}
     if options["projections"] != "sqrt_d":
@@ -264,22 +253,22 @@ def kinds_exchanged(x, y, options):
     return favor_moments(x, y, **options)
 
 
-@_changed
-def scaled_inside(x, y, options):
+@moments.mutant
+def scaled_inside(x, y, /, **options):
     """x and y are divided by d^(1/4) first"""
     factor = x.shape[-1] ** -0.25
     return favor_moments(factor * x, factor * y, **options)
 
 
-@_changed
-def relative_error(x, y, options):
+@moments.mutant
+def relative_error(x, y, /, **options):
     """the error is relative to the square of the mean"""
     mean, error = favor_moments(x, y, **options)
     return mean, error / mean**2
 
 
-@_changed
-def difference_for_sum(x, y, options):
+@moments.mutant
+def difference_for_sum(x, y, /, **options):
     """x - y and x + y are exchanged in the error"""
     mean, _ = favor_moments(x, y, **options)
     return mean, favor_moments(x, -y, **options)[1]

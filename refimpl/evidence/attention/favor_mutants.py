@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.favor import favor_features, performer_attention
 from refimpl.attention.masks import band
 from refimpl.evidence.attention.favor import features, performer
+from refimpl.evidence.mistakes import wrong_gradients
 
 # ---------------------------------------------------------------------------------- features
 
@@ -149,17 +150,6 @@ def gradient_everywhere(g, x, projections, kind):
 # ---------------------------------------------------------------------------------- attention
 
 
-def _changed(body):
-    """Register a mutant that calls the formula with changed arguments."""
-
-    def mutant(q, k, v, projections, /, **options):
-        return body(q, k, v, projections, options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    performer.mutant(mutant)
-    return body
-
-
 def _root(q, options):
     scale = options.get("scale")
     return q.shape[-1] ** -0.25 if scale is None else np.sqrt(np.asarray(scale))[..., None, None]
@@ -209,29 +199,29 @@ _with_eps(
 )
 
 
-@_changed
-def scale_missing(q, k, v, projections, options):
+@performer.mutant
+def scale_missing(q, k, v, projections, /, **options):
     """the logits are not scaled by 1/sqrt d"""
     scale = 1.0 if options.get("scale") is None else options["scale"]
     return performer_attention(q, k, v, projections, **options | {"scale": scale})
 
 
-@_changed
-def scaled_twice(q, k, v, projections, options):
+@performer.mutant
+def scaled_twice(q, k, v, projections, /, **options):
     """queries and keys are both divided by sqrt d: the scale is applied twice"""
     if options.get("scale") is None:
         options = options | {"scale": 1.0 / q.shape[-1]}
     return performer_attention(q, k, v, projections, **options)
 
 
-@_changed
-def scale_ignored(q, k, v, projections, options):
+@performer.mutant
+def scale_ignored(q, k, v, projections, /, **options):
     """a scale that is given is ignored"""
     return performer_attention(q, k, v, projections, **options | {"scale": None})
 
 
-@_changed
-def key_lengths_ignored(q, k, v, projections, options):
+@performer.mutant
+def key_lengths_ignored(q, k, v, projections, /, **options):
     """keys lack the factor exp(-|k|^2/2)"""
     if options["kind"] != "positive":
         return performer_attention(q, k, v, projections, **options)
@@ -242,29 +232,29 @@ def key_lengths_ignored(q, k, v, projections, options):
     return _quotient(queries, np.exp(dots - dots.max(initial=0.0)), v, options)
 
 
-@_changed
-def unit_projections(q, k, v, projections, options):
+@performer.mutant
+def unit_projections(q, k, v, projections, /, **options):
     """the projections are normalised to length 1"""
     lengths = np.sqrt((projections * projections).sum(axis=-1, keepdims=True))
     return performer_attention(q, k, v, projections / lengths, **options)
 
 
-@_changed
-def half_of_the_projections(q, k, v, projections, options):
+@performer.mutant
+def half_of_the_projections(q, k, v, projections, /, **options):
     """the second half of the projections is not used"""
     return performer_attention(
         q, k, v, projections[..., : -(-projections.shape[-2] // 2), :], **options
     )
 
 
-@_changed
-def mask_ignored(q, k, v, projections, options):
+@performer.mutant
+def mask_ignored(q, k, v, projections, /, **options):
     """the mask is ignored"""
     return performer_attention(q, k, v, projections, **options | {"mask": None})
 
 
-@_changed
-def mask_on_keys(q, k, v, projections, options):
+@performer.mutant
+def mask_on_keys(q, k, v, projections, /, **options):
     """the mask sets keys to 0 before the features, which are not 0 there"""
     if options.get("mask") is not None:
         keep = options["mask"][..., None]
@@ -272,15 +262,15 @@ def mask_on_keys(q, k, v, projections, options):
     return performer_attention(q, k, v, projections, **options | {"mask": None})
 
 
-@_changed
-def causal_ignored(q, k, v, projections, options):
+@performer.mutant
+def causal_ignored(q, k, v, projections, /, **options):
     """every query sees every key: causal is ignored"""
     options = options | {"causal": None, "offset": None}
     return performer_attention(q, k, v, projections, **options)
 
 
-@_changed
-def aligned_the_other_way(q, k, v, projections, options):
+@performer.mutant
+def aligned_the_other_way(q, k, v, projections, /, **options):
     """causal is aligned at the other corner"""
     other = {"top_left": "bottom_right", "bottom_right": "top_left"}
     causal = options.get("causal")
@@ -298,40 +288,31 @@ def running_mean_of_channels(q, k, v, projections, /, *, causal=None, **options)
     return means[..., np.minimum(np.arange(n), m - 1), :]
 
 
-def _wrong_gradients(body):
-    """Register a mutant that changes the right gradients (a list)."""
-
-    def mutant(g, q, k, v, projections, /, **options):
-        found = list(performer_attention.vjp(g, q, k, v, projections, **options))
-        return tuple(body(found, g, q, k, v, projections, options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    performer.mutant(mutant, gradient=True)
-    return body
-
-
-@_wrong_gradients
-def gradient_without_projections(found, g, q, k, v, projections, options):
+@wrong_gradients(performer)
+def gradient_without_projections(found, g, arrays, options):
     """the projections are taken for constants"""
     return [*found[:3], 0.0 * found[3], *found[4:]]
 
 
-@_wrong_gradients
-def gradient_not_scaled(found, g, q, k, v, projections, options):
+@wrong_gradients(performer)
+def gradient_not_scaled(found, g, arrays, options):
     """the gradients in queries and keys lack the root of the scale"""
+    q, _, _, _ = arrays
     root = _root(q, options)
     return [found[0] / root, found[1] / root, *found[2:]]
 
 
-@_wrong_gradients
-def gradient_of_keys_as_queries(found, g, q, k, v, projections, options):
+@wrong_gradients(performer)
+def gradient_of_keys_as_queries(found, g, arrays, options):
     """the gradients in queries and keys lack the terms of |q|^2 and |k|^2"""
+    q, k, v, projections = arrays
     wider = performer_attention.vjp(g, q, k, v, projections, **options | {"kind": "fourier"})
     return [*wider[:2], *found[2:]]
 
 
-@_wrong_gradients
-def gradient_looks_ahead(found, g, q, k, v, projections, options):
+@wrong_gradients(performer)
+def gradient_looks_ahead(found, g, arrays, options):
     """the gradients of a causal call are those of one that sees every key"""
+    q, k, v, projections = arrays
     options = options | {"causal": None, "offset": None}
     return performer_attention.vjp(g, q, k, v, projections, **options)

@@ -121,23 +121,15 @@ def bias_alone(rng, shape):
 # -------------------------------------------------------------------------- attention: mutants
 
 
-def _changed(body):
-    def mutant(q, k, v, /, **options):
-        return body(q, k, v, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return squared.mutant(mutant)
-
-
-@_changed
-def other_divisor(q, k, v, options):
+@squared.mutant
+def other_divisor(q, k, v, /, **options):
     """the divisor is the other one"""
     other = {"length_and_width": "length_squared", "length_squared": "length_and_width"}
     return squared_relu_attention(q, k, v, **options | {"divisor": other[options["divisor"]]})
 
 
-@_changed
-def not_squared(q, k, v, options):
+@squared.mutant
+def not_squared(q, k, v, /, **options):
     """the relu is not squared"""
     weights = squared_relu_attention(q, k, np.eye(k.shape[-2]), **options)
     m = max(k.shape[-2], 1)
@@ -145,8 +137,8 @@ def not_squared(q, k, v, options):
     return np.sqrt(weights / divisor) @ v
 
 
-@_changed
-def square_without_relu(q, k, v, options):
+@squared.mutant
+def square_without_relu(q, k, v, /, **options):
     """negative products count too: the square comes without a relu"""
     bias = options.get("bias")
     flipped = options | {"bias": None if bias is None else -bias}
@@ -156,15 +148,15 @@ def square_without_relu(q, k, v, options):
     return there + back
 
 
-@_changed
-def divided_by_the_sum(q, k, v, options):
+@squared.mutant
+def divided_by_the_sum(q, k, v, /, **options):
     """the weights are divided by their sum"""
     total = squared_relu_attention(q, k, np.ones((k.shape[-2], 1)), **options)
     return squared_relu_attention(q, k, v, **options) / np.where(total == 0, 1, total)
 
 
-@_changed
-def divided_by_the_kept(q, k, v, options):
+@squared.mutant
+def divided_by_the_kept(q, k, v, /, **options):
     """the length is the number of keys that are kept"""
     found = squared_relu_attention(q, k, v, **options)
     mask, m = options.get("mask"), k.shape[-2]
@@ -174,21 +166,21 @@ def divided_by_the_kept(q, k, v, options):
     return found * m / np.maximum(kept, 1)
 
 
-@_changed
-def softmax_instead(q, k, v, options):
+@squared.mutant
+def softmax_instead(q, k, v, /, **options):
     """it is softmax attention"""
     options.pop("divisor")
     return softmax_attention(q, k, v, **options)
 
 
-@_changed
-def causal_left_out(q, k, v, options):
+@squared.mutant
+def causal_left_out(q, k, v, /, **options):
     """causal is ignored"""
     return squared_relu_attention(q, k, v, **options | {"causal": None, "offset": None})
 
 
-@_changed
-def bias_left_out(q, k, v, options):
+@squared.mutant
+def bias_left_out(q, k, v, /, **options):
     """the bias is left out"""
     return squared_relu_attention(q, k, v, **options | {"bias": None})
 

@@ -145,68 +145,56 @@ def sinks_of_heads(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body=None, *, source=""):
-    """Register a variant from body(q, k, v, options)."""
-    if body is None:
-        return lambda body: _changed(body, source=source)
-
-    def mutant(q, k, v, /, **options):
-        return body(q, k, v, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return grouped.mutant(mutant, source=source)
-
-
 def _tiled(x, heads):
     """Heads of keys repeated as a whole: h0 h1 h0 h1."""
     return np.concatenate([x] * (heads // x.shape[-3]), axis=-3)
 
 
-@_changed(source="https://github.com/onnx/onnx/pull/7274")
-def heads_tiled(q, k, v, options):
+@grouped.mutant(source="https://github.com/onnx/onnx/pull/7274")
+def heads_tiled(q, k, v, /, **options):
     """heads of keys are repeated as a whole, h0 h1 h0 h1, not one by one"""
     heads = q.shape[-3]
     return grouped_query_attention(q, _tiled(k, heads), _tiled(v, heads), **options)
 
 
-@_changed
-def values_tiled(q, k, v, options):
+@grouped.mutant
+def values_tiled(q, k, v, /, **options):
     """keys are repeated one by one, but values as a whole"""
     times = q.shape[-3] // k.shape[-3]
     keys = np.repeat(k, times, axis=-3)
     return grouped_query_attention(q, keys, _tiled(v, q.shape[-3]), **options)
 
 
-@_changed
-def first_head_for_all(q, k, v, options):
+@grouped.mutant
+def first_head_for_all(q, k, v, /, **options):
     """all queries share the first head of keys"""
     return grouped_query_attention(q, k[..., :1, :, :], v[..., :1, :, :], **options)
 
 
-@_changed
-def masks_of_the_first_head(q, k, v, options):
+@grouped.mutant
+def masks_of_the_first_head(q, k, v, /, **options):
     """the mask of the first head serves all"""
     mask = options.get("mask")
     options["mask"] = None if mask is None else mask[..., :1, :, :]
     return grouped_query_attention(q, k, v, **options)
 
 
-@_changed
-def sinks_left_out(q, k, v, options):
+@grouped.mutant
+def sinks_left_out(q, k, v, /, **options):
     """the sinks are left out"""
     return grouped_query_attention(q, k, v, **options | {"sink": None})
 
 
-@_changed
-def sinks_in_another_order(q, k, v, options):
+@grouped.mutant
+def sinks_in_another_order(q, k, v, /, **options):
     """the sinks belong to the heads in reverse order"""
     sink = options.get("sink")
     options["sink"] = None if sink is None else sink[..., ::-1]
     return grouped_query_attention(q, k, v, **options)
 
 
-@_changed
-def scale_of_all_heads(q, k, v, options):
+@grouped.mutant
+def scale_of_all_heads(q, k, v, /, **options):
     """the scale is 1/sqrt(h d)"""
     if options.get("scale") is None:
         options["scale"] = (q.shape[-3] * q.shape[-1]) ** -0.5

@@ -141,16 +141,6 @@ def all_alone(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body):
-    """Register a variant from body(x, v, buckets, options)."""
-
-    def mutant(x, v, buckets, /, **options):
-        return body(x, v, buckets, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return hashed.mutant(mutant)
-
-
 def _attend(x, v, buckets, options, *, normalise=True, itself=False, every=False, count=False):
     """The plain form, with one thing wrong; chunks as they are right."""
     n = x.shape[-2]
@@ -172,50 +162,50 @@ def _attend(x, v, buckets, options, *, normalise=True, itself=False, every=False
     return softmax_attention(x, keys, v, mask=keep, bias=bias, scale=scale)
 
 
-@_changed
-def sees_itself(x, v, buckets, options):
+@hashed.mutant
+def sees_itself(x, v, buckets, /, **options):
     """positions see themselves like others"""
     return _attend(x, v, buckets, options, itself=True)
 
 
-@_changed
-def keys_not_normalised(x, v, buckets, options):
+@hashed.mutant
+def keys_not_normalised(x, v, buckets, /, **options):
     """the keys are not divided by their lengths"""
     return _attend(x, v, buckets, options, normalise=False)
 
 
-@_changed
-def pairs_counted_in_every_round(x, v, buckets, options):
+@hashed.mutant
+def pairs_counted_in_every_round(x, v, buckets, /, **options):
     """a pair counts once for every round that it shares"""
     return _attend(x, v, buckets, options, count=True)
 
 
-@_changed
-def shared_in_every_round(x, v, buckets, options):
+@hashed.mutant
+def shared_in_every_round(x, v, buckets, /, **options):
     """pairs must share a bucket in every round"""
     return _attend(x, v, buckets, options, every=True)
 
 
-@_changed
-def first_round_alone(x, v, buckets, options):
+@hashed.mutant
+def first_round_alone(x, v, buckets, /, **options):
     """only the first round is used"""
     return hashed_attention(x, v, buckets[..., :1, :], **options)
 
 
-@_changed
-def causal_left_out(x, v, buckets, options):
+@hashed.mutant
+def causal_left_out(x, v, buckets, /, **options):
     """causal is ignored"""
     return hashed_attention(x, v, buckets, **options | {"causal": False})
 
 
-@_changed
-def chunks_left_out(x, v, buckets, options):
+@hashed.mutant
+def chunks_left_out(x, v, buckets, /, **options):
     """whole buckets are attended to, not chunks"""
     return hashed_attention(x, v, buckets, **options | {"chunk": None})
 
 
-@_changed
-def lonely_positions_are_zero(x, v, buckets, options):
+@hashed.mutant
+def lonely_positions_are_zero(x, v, buckets, /, **options):
     """a position that sees no other gets 0"""
     others = hashed_attention(x, np.ones_like(v[..., :1]), buckets, **options)
     found = hashed_attention(x, v, buckets, **options)

@@ -131,59 +131,47 @@ def one_position(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body=None, *, source=""):
-    """Register a variant from body(arrays, options)."""
-    if body is None:
-        return lambda body: _changed(body, source=source)
-
-    def mutant(*arrays, **options):
-        return body(arrays, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return latent.mutant(mutant, source=source)
-
-
 def _scaled(arrays, options, width):
     if options.get("scale") is None:
         options["scale"] = np.asarray(max(width, 1) ** -0.5)
     return latent_attention(*arrays, **options)
 
 
-@_changed(source="https://github.com/NVIDIA/Megatron-LM/issues/1429")
-def scale_without_the_rotated_part(arrays, options):
+@latent.mutant(source="https://github.com/NVIDIA/Megatron-LM/issues/1429")
+def scale_without_the_rotated_part(*arrays, **options):
     """the scale is 1/sqrt(d), without the width of the rotated part"""
     return _scaled(arrays, options, arrays[0].shape[-1])
 
 
-@_changed
-def scale_of_the_cache(arrays, options):
+@latent.mutant
+def scale_of_the_cache(*arrays, **options):
     """the absorbed form scales by the width of the cache"""
     return _scaled(arrays, options, arrays[2].shape[-1] + arrays[1].shape[-1])
 
 
-@_changed
-def rotated_part_left_out(arrays, options):
+@latent.mutant
+def rotated_part_left_out(*arrays, **options):
     """the rotated parts are left out of the logits"""
     q, q_rotary, *rest = arrays
     return latent_attention(q, 0.0 * q_rotary, *rest, **options)
 
 
-@_changed
-def only_the_rotated_part(arrays, options):
+@latent.mutant
+def only_the_rotated_part(*arrays, **options):
     """the logits come from the rotated parts alone"""
     q, *rest = arrays
     return latent_attention(0.0 * q, *rest, **options)
 
 
-@_changed
-def rotated_part_counted_twice(arrays, options):
+@latent.mutant
+def rotated_part_counted_twice(*arrays, **options):
     """the rotated parts count twice in the logits"""
     q, q_rotary, *rest = arrays
     return latent_attention(q, 2.0 * q_rotary, *rest, **options)
 
 
-@_changed
-def mask_left_out(arrays, options):
+@latent.mutant
+def mask_left_out(*arrays, **options):
     """the mask is ignored"""
     return latent_attention(*arrays, **options | {"mask": None})
 

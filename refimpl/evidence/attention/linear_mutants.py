@@ -107,19 +107,8 @@ def eps_on_every_similarity(qf, kf, keep, options):
     return similarity, similarity.sum(axis=-1) + _eps(options)
 
 
-def _changed(change):
-    """Register a mutant that calls the formula with changed arguments."""
-
-    def mutant(q, k, v, /, **options):
-        return change(q, k, v, options)
-
-    mutant.__name__, mutant.__doc__ = change.__name__, change.__doc__
-    attention.mutant(mutant)
-    return change
-
-
-@_changed
-def mask_on_keys(q, k, v, options):
+@attention.mutant
+def mask_on_keys(q, k, v, /, **options):
     """the mask sets keys to 0 before the feature map, which is not 0 there"""
     if options.get("mask") is not None:
         keep = options.pop("mask")[..., None]
@@ -127,47 +116,47 @@ def mask_on_keys(q, k, v, options):
     return linear_attention(q, k, v, **options)
 
 
-@_changed
-def mask_ignored(q, k, v, options):
+@attention.mutant
+def mask_ignored(q, k, v, /, **options):
     """the mask is ignored"""
     return linear_attention(q, k, v, **options | {"mask": None})
 
 
-@_changed
-def mask_inverted(q, k, v, options):
+@attention.mutant
+def mask_inverted(q, k, v, /, **options):
     """the mask drops where it should keep"""
     mask = options.get("mask")
     return linear_attention(q, k, v, **options | {"mask": None if mask is None else ~mask})
 
 
-@_changed
-def causal_ignored(q, k, v, options):
+@attention.mutant
+def causal_ignored(q, k, v, /, **options):
     """every query sees every key: causal is ignored"""
     return linear_attention(q, k, v, **options | {"causal": None, "offset": None})
 
 
-@_changed
-def aligned_the_other_way(q, k, v, options):
+@attention.mutant
+def aligned_the_other_way(q, k, v, /, **options):
     """causal is aligned at the other corner"""
     other = {"top_left": "bottom_right", "bottom_right": "top_left"}
     causal = options.get("causal")
     return linear_attention(q, k, v, **options | {"causal": other.get(causal, causal)})
 
 
-@_changed
-def scaled_output(q, k, v, options):
+@attention.mutant
+def scaled_output(q, k, v, /, **options):
     """the output carries a factor 1/sqrt(d), as in linear-attention-transformer"""
     return linear_attention(q, k, v, **options) * q.shape[-1] ** -0.5
 
 
-@_changed
-def scaled_queries(q, k, v, options):
+@attention.mutant
+def scaled_queries(q, k, v, /, **options):
     """queries are divided by sqrt(d) before the feature map"""
     return linear_attention(q * q.shape[-1] ** -0.5, k, v, **options)
 
 
-@_changed
-def softmax_instead(q, k, v, options):
+@attention.mutant
+def softmax_instead(q, k, v, /, **options):
     """it is softmax attention"""
     kept = {n: options.get(n) for n in ("causal", "offset")}
     mask = options.get("mask")
@@ -175,8 +164,8 @@ def softmax_instead(q, k, v, options):
     return softmax_attention(q, k, v, mask=mask, **kept)
 
 
-@_changed
-def queries_without_features(q, k, v, options):
+@attention.mutant
+def queries_without_features(q, k, v, /, **options):
     """the feature map is applied to the keys alone"""
     if options["features"] not in ("elu_plus_one", "relu", "squared_relu", "exponential"):
         return linear_attention(q, k, v, **options)

@@ -195,18 +195,6 @@ def blocks_of_two(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body=None, *, source=""):
-    """Register a mutant that calls the formula with changed options, or changes the mask."""
-    if body is None:
-        return lambda body: _changed(body, source=source)
-
-    def mutant(q, k, /, **options):
-        return body(q, k, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return masks.mutant(mutant, source=source)
-
-
 def _window(options, left, right):
     window = options.get("window")
     if window is None:
@@ -215,27 +203,27 @@ def _window(options, left, right):
     return options | {"window": (None if a is None else a + left, None if b is None else b + right)}
 
 
-@_changed(source="https://github.com/huggingface/transformers/issues/39408")
-def window_counts_itself(q, k, options):
+@masks.mutant(source="https://github.com/huggingface/transformers/issues/39408")
+def window_counts_itself(q, k, /, **options):
     """the left end of the window counts the position itself: it is one key short"""
     return attention_mask(q, k, **_window(options, -1, 0))
 
 
-@_changed(source="https://github.com/allenai/longformer/issues/157")
-def window_one_too_wide(q, k, options):
+@masks.mutant(source="https://github.com/allenai/longformer/issues/157")
+def window_one_too_wide(q, k, /, **options):
     """the window has one key more on the left"""
     return attention_mask(q, k, **_window(options, 1, 0))
 
 
-@_changed
-def window_turned_round(q, k, options):
+@masks.mutant
+def window_turned_round(q, k, /, **options):
     """the ends of the window are exchanged"""
     window = options.get("window")
     return attention_mask(q, k, **options | {"window": None if window is None else window[::-1]})
 
 
-@_changed
-def causal_without_the_diagonal(q, k, options):
+@masks.mutant
+def causal_without_the_diagonal(q, k, /, **options):
     """a causal query does not see its own position"""
     keep = attention_mask(q, k, **options)
     if not options.get("causal"):
@@ -243,20 +231,20 @@ def causal_without_the_diagonal(q, k, options):
     return keep & (q[..., :, None] != k[..., None, :])
 
 
-@_changed
-def causal_ignored(q, k, options):
+@masks.mutant
+def causal_ignored(q, k, /, **options):
     """causal is ignored"""
     return attention_mask(q, k, **options | {"causal": False})
 
 
-@_changed
-def dilation_ignored(q, k, options):
+@masks.mutant
+def dilation_ignored(q, k, /, **options):
     """the dilation is ignored"""
     return attention_mask(q, k, **options | {"dilation": 1})
 
 
-@_changed
-def window_in_dilated_steps(q, k, options):
+@masks.mutant
+def window_in_dilated_steps(q, k, /, **options):
     """the window counts dilated steps"""
     step, window = options.get("dilation", 1), options.get("window")
     if window is None:
@@ -265,8 +253,8 @@ def window_in_dilated_steps(q, k, options):
     return attention_mask(q, k, **options | {"window": wide})
 
 
-@_changed
-def globals_see_the_future(q, k, options):
+@masks.mutant
+def globals_see_the_future(q, k, /, **options):
     """global keys are seen before their time"""
     keep = attention_mask(q, k, **options)
     if options.get("global_keys") is not None:
@@ -274,33 +262,33 @@ def globals_see_the_future(q, k, options):
     return keep
 
 
-@_changed
-def globals_in_one_direction(q, k, options):
+@masks.mutant
+def globals_in_one_direction(q, k, /, **options):
     """global keys are not seen by others, only global queries see all"""
     return attention_mask(q, k, **options | {"global_keys": None})
 
 
-@_changed
-def documents_ignored(q, k, options):
+@masks.mutant
+def documents_ignored(q, k, /, **options):
     """segments are ignored"""
     return attention_mask(q, k, **options | {"query_segments": None, "key_segments": None})
 
 
-@_changed
-def prefix_ignored(q, k, options):
+@masks.mutant
+def prefix_ignored(q, k, /, **options):
     """the prefix is ignored"""
     return attention_mask(q, k, **options | {"prefix": 0})
 
 
-@_changed
-def prefix_crosses_documents(q, k, options):
+@masks.mutant
+def prefix_crosses_documents(q, k, /, **options):
     """the prefix is seen from other documents too"""
     keep = attention_mask(q, k, **options)
     return keep | (k[..., None, :] < options.get("prefix", 0)) & (q[..., :, None] >= 0)
 
 
-@_changed
-def chunks_see_the_one_before(q, k, options):
+@masks.mutant
+def chunks_see_the_one_before(q, k, /, **options):
     """positions see the chunk before their own too"""
     if options.get("chunk") is None:
         return attention_mask(q, k, **options)
@@ -309,8 +297,8 @@ def chunks_see_the_one_before(q, k, options):
     return attention_mask(q, k, **rest) & near
 
 
-@_changed
-def blocks_transposed(q, k, options):
+@masks.mutant
+def blocks_transposed(q, k, /, **options):
     """the blocks are transposed"""
     blocks = options.get("blocks")
     return attention_mask(
@@ -318,7 +306,7 @@ def blocks_transposed(q, k, options):
     )
 
 
-@_changed
-def inverted(q, k, options):
+@masks.mutant
+def inverted(q, k, /, **options):
     """True drops"""
     return ~attention_mask(q, k, **options)

@@ -143,14 +143,6 @@ def a_chunk_for_each(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body):
-    def mutant(q, k, q_linear, k_linear, v, /, **options):
-        return body(q, k, q_linear, k_linear, v, options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return mixed.mutant(mutant)
-
-
 def _parts(q, k, q_linear, k_linear, v, options):
     """What chunks and what the rest of the sequence contribute."""
     nothing = 0.0 * q
@@ -158,30 +150,30 @@ def _parts(q, k, q_linear, k_linear, v, options):
     return near, mixed_chunk_attention(nothing, nothing, q_linear, k_linear, v, **options)
 
 
-@_changed
-def other_divisor(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def other_divisor(q, k, q_linear, k_linear, v, /, **options):
     """the divisor within chunks is the other one"""
     other = _DIVISORS[_DIVISORS[0] == options["divisor"]]
     return mixed_chunk_attention(q, k, q_linear, k_linear, v, **options | {"divisor": other})
 
 
 def _other_linear_divisor(name):
-    def body(q, k, q_linear, k_linear, v, options):
+    def body(q, k, q_linear, k_linear, v, /, **options):
         wrong = name if options["linear_divisor"] != name else "chunk"
         changed = options | {"linear_divisor": wrong}
         return mixed_chunk_attention(q, k, q_linear, k_linear, v, **changed)
 
     body.__name__ = f"linear_divided_by_{name}"
     body.__doc__ = f"between chunks, the divisor is that of linear_divisor={name!r}"
-    _changed(body)
+    mixed.mutant(body)
 
 
 _other_linear_divisor("length")
 _other_linear_divisor("seen")
 
 
-@_changed
-def own_chunk_twice(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def own_chunk_twice(q, k, q_linear, k_linear, v, /, **options):
     """the linear part includes the own chunk, and so later positions"""
     whole = mixed_chunk_attention(q, k, q_linear, k_linear, v, **options)
     if not options["causal"]:
@@ -193,8 +185,8 @@ def own_chunk_twice(q, k, q_linear, k_linear, v, options):
     return whole + (own * (q_linear @ k_linear.swapaxes(-1, -2))) @ v
 
 
-@_changed
-def own_chunk_left_out(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def own_chunk_left_out(q, k, q_linear, k_linear, v, /, **options):
     """without causality, the linear part leaves the own chunk out"""
     whole = mixed_chunk_attention(q, k, q_linear, k_linear, v, **options)
     if options["causal"]:
@@ -204,34 +196,34 @@ def own_chunk_left_out(q, k, q_linear, k_linear, v, options):
     return whole - (own * (q_linear @ k_linear.swapaxes(-1, -2))) @ v
 
 
-@_changed
-def chunks_not_causal(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def chunks_not_causal(q, k, q_linear, k_linear, v, /, **options):
     """within a chunk, positions see later ones"""
     near, _ = _parts(q, k, q_linear, k_linear, v, options | {"causal": False})
     return near + _parts(q, k, q_linear, k_linear, v, options)[1]
 
 
-@_changed
-def between_chunks_not_causal(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def between_chunks_not_causal(q, k, q_linear, k_linear, v, /, **options):
     """between chunks, positions see later ones"""
     near, _ = _parts(q, k, q_linear, k_linear, v, options)
     return near + _parts(q, k, q_linear, k_linear, v, options | {"causal": False})[1]
 
 
-@_changed
-def chunks_alone(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def chunks_alone(q, k, q_linear, k_linear, v, /, **options):
     """there is no linear part"""
     return _parts(q, k, q_linear, k_linear, v, options)[0]
 
 
-@_changed
-def linear_part_alone(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def linear_part_alone(q, k, q_linear, k_linear, v, /, **options):
     """there is no part within chunks"""
     return _parts(q, k, q_linear, k_linear, v, options)[1]
 
 
-@_changed
-def queries_exchanged(q, k, q_linear, k_linear, v, options):
+@mixed.mutant
+def queries_exchanged(q, k, q_linear, k_linear, v, /, **options):
     """the queries within chunks and between them are exchanged"""
     return mixed_chunk_attention(q_linear, k, q, k_linear, v, **options)
 

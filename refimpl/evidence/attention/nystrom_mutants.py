@@ -9,6 +9,7 @@ from refimpl.attention.pseudoinverse import iterated_inverse, pseudo_inverse
 from refimpl.attention.softmax import softmax_attention
 from refimpl.core import softmax
 from refimpl.evidence.attention.nystrom import attention, means
+from refimpl.evidence.mistakes import wrong_gradients
 
 # ------------------------------------------------------------------------------------ segments
 
@@ -96,18 +97,6 @@ def gradient_under_mask(g, x, /, **options):
 # ----------------------------------------------------------------------------------- attention
 
 
-def _changed(body=None, *, source=""):
-    """Register a variant from body(q, k, v, options)."""
-    if body is None:
-        return lambda body: _changed(body, source=source)
-
-    def mutant(q, k, v, /, **options):
-        return body(q, k, v, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return attention.mutant(mutant, source=source)
-
-
 def _scaled(q, options):
     scale = options.get("scale")
     return q * (q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None])
@@ -154,8 +143,8 @@ def _finish(output, q, k, v, options):
     return _clean(output, options.get("query_mask"))
 
 
-@_changed
-def empty_segments_kept(q, k, v, options):
+@attention.mutant
+def empty_segments_kept(q, k, v, /, **options):
     """segments without a kept position stay landmarks of zeros"""
     left, middle, right = _softmaxes(q, k, options)
     output = left @ _inverted(middle, options) @ right @ _clean(v, options.get("mask"))
@@ -173,14 +162,14 @@ def _one_divisor(q, k, v, options):
     return _finish(left @ inverse @ right @ v, q, k, v, options)
 
 
-@_changed(source="https://github.com/mlpen/Nystromformer/issues/3")
-def divisor_of_the_batch(q, k, v, options):
+@attention.mutant(source="https://github.com/mlpen/Nystromformer/issues/3")
+def divisor_of_the_batch(q, k, v, /, **options):
     """the iteration starts from one divisor for the batch and all heads"""
     return _one_divisor(q, k, v, options)
 
 
-@_changed
-def padding_in_the_means(q, k, v, options):
+@attention.mutant
+def padding_in_the_means(q, k, v, /, **options):
     """landmarks average masked positions in; the mask hides keys in the last softmax alone"""
     left, middle, right = _softmaxes(
         np.nan_to_num(q), np.nan_to_num(k), options | {"mask": None, "query_mask": None}
@@ -194,40 +183,40 @@ def padding_in_the_means(q, k, v, options):
     return _finish(output, q, k, v, options)
 
 
-@_changed
-def mask_of_keys_ignored(q, k, v, options):
+@attention.mutant
+def mask_of_keys_ignored(q, k, v, /, **options):
     """the mask of the keys is ignored"""
     return nystrom_attention(q, k, v, **options | {"mask": None})
 
 
-@_changed
-def queries_not_masked(q, k, v, options):
+@attention.mutant
+def queries_not_masked(q, k, v, /, **options):
     """the mask of the queries is ignored"""
     return nystrom_attention(q, k, v, **options | {"query_mask": None})
 
 
-@_changed
-def middle_left_out(q, k, v, options):
+@attention.mutant
+def middle_left_out(q, k, v, /, **options):
     """the middle matrix is left out: F B V"""
     return nystrom_attention(q, k, v, **options | {"inverse": "none"})
 
 
-@_changed
-def exact_inverse(q, k, v, options):
+@attention.mutant
+def exact_inverse(q, k, v, /, **options):
     """the inverse is exact instead of six steps"""
     if options.get("inverse", "iterated") != "iterated":
         return nystrom_attention(q, k, v, **options)
     return nystrom_attention(q, k, v, **options | {"inverse": "exact"})
 
 
-@_changed
-def one_step_less(q, k, v, options):
+@attention.mutant
+def one_step_less(q, k, v, /, **options):
     """the iteration takes one step less"""
     return nystrom_attention(q, k, v, **options | {"steps": options.get("steps", 6) - 1})
 
 
-@_changed
-def middle_transposed(q, k, v, options):
+@attention.mutant
+def middle_transposed(q, k, v, /, **options):
     """the middle matrix is transposed"""
     if options.get("mask") is not None or options.get("query_mask") is not None:
         return nystrom_attention(q, k, v, **options)
@@ -236,8 +225,8 @@ def middle_transposed(q, k, v, options):
     return _finish(left @ inverse @ right @ v, q, k, v, options)
 
 
-@_changed
-def middle_over_columns(q, k, v, options):
+@attention.mutant
+def middle_over_columns(q, k, v, /, **options):
     """the softmax of the middle matrix runs over queries instead of keys"""
     if options.get("mask") is not None or options.get("query_mask") is not None:
         return nystrom_attention(q, k, v, **options)
@@ -248,29 +237,29 @@ def middle_over_columns(q, k, v, options):
     return _finish(left @ _inverted(middle, options) @ right @ v, q, k, v, options)
 
 
-@_changed
-def scale_missing(q, k, v, options):
+@attention.mutant
+def scale_missing(q, k, v, /, **options):
     """the logits are not scaled"""
     return nystrom_attention(q, k, v, **options | {"scale": 1.0})
 
 
-@_changed
-def scaled_twice(q, k, v, options):
+@attention.mutant
+def scaled_twice(q, k, v, /, **options):
     """queries are scaled before they are averaged, and again in the products"""
     scale = q.shape[-1] ** -0.5 if options.get("scale") is None else np.asarray(options["scale"])
     return nystrom_attention(q, k, v, **options | {"scale": scale * scale})
 
 
-@_changed
-def segments_of_array_split(q, k, v, options):
+@attention.mutant
+def segments_of_array_split(q, k, v, /, **options):
     """the longer segments come first"""
     if options.get("segments", "uneven") != "uneven":
         return nystrom_attention(q, k, v, **options)
     return nystrom_attention(q, k, v, **options | {"segments": "array_split"})
 
 
-@_changed(source="https://github.com/lucidrains/nystrom-attention/issues/5")
-def padded_in_front_and_trimmed_behind(q, k, v, options):
+@attention.mutant(source="https://github.com/lucidrains/nystrom-attention/issues/5")
+def padded_in_front_and_trimmed_behind(q, k, v, /, **options):
     """the sequence is padded in front, and the output is trimmed behind"""
     n, count = q.shape[-2], options["landmarks"]
     found = nystrom_attention(q, k, v, **options)
@@ -291,22 +280,22 @@ def _with_zeros_in_front(q, k, v, options, attend):
     return _finish(found[..., found.shape[-2] - n :, :], q, k, v, options)
 
 
-@_changed(source="https://github.com/lucidrains/nystrom-attention/issues/5")
-def zeros_in_front_take_part(q, k, v, options):
+@attention.mutant(source="https://github.com/lucidrains/nystrom-attention/issues/5")
+def zeros_in_front_take_part(q, k, v, /, **options):
     """zeros are put before the sequence, and take part as keys"""
     return _with_zeros_in_front(
         q, k, v, options, lambda q, k, v, o: nystrom_attention(q, k, v, **o)
     )
 
 
-@_changed(source="https://github.com/lucidrains/nystrom-attention/issues/5")
-def zeros_in_front_and_one_divisor(q, k, v, options):
+@attention.mutant(source="https://github.com/lucidrains/nystrom-attention/issues/5")
+def zeros_in_front_and_one_divisor(q, k, v, /, **options):
     """zeros before the sequence take part, and one divisor serves the batch (nystrom-attention)"""
     return _with_zeros_in_front(q, k, v, options, _one_divisor)
 
 
-@_changed(source="https://github.com/facebookresearch/xformers/issues/107")
-def triangle_over_landmarks(q, k, v, options):
+@attention.mutant(source="https://github.com/facebookresearch/xformers/issues/107")
+def triangle_over_landmarks(q, k, v, /, **options):
     """a causal triangle hides keys from landmarks: landmark a sees the first a + 1 keys"""
     if options.get("mask") is not None or options.get("query_mask") is not None:
         return nystrom_attention(q, k, v, **options)
@@ -316,42 +305,32 @@ def triangle_over_landmarks(q, k, v, options):
     return _finish(left @ _inverted(middle, options) @ right @ v, q, k, v, options)
 
 
-@_changed
-def softmax_attention_itself(q, k, v, options):
+@attention.mutant
+def softmax_attention_itself(q, k, v, /, **options):
     """it is softmax attention without landmarks"""
     mask = options.get("mask")
     rest = {"scale": options.get("scale"), "mask": None if mask is None else mask[..., None, :]}
     return _finish(softmax_attention(q, k, v, **rest), q, k, v, options)
 
 
-@_changed
-def convolution_missing(q, k, v, options):
+@attention.mutant
+def convolution_missing(q, k, v, /, **options):
     """the convolution of the values is not added"""
     return nystrom_attention(q, k, v, **options | {"convolution": None})
 
 
-@_changed
-def convolution_flipped(q, k, v, options):
+@attention.mutant
+def convolution_flipped(q, k, v, /, **options):
     """the taps of the convolution are in reverse order"""
     kernel = options.get("convolution")
     kernel = None if kernel is None else kernel[..., ::-1]
     return nystrom_attention(q, k, v, **options | {"convolution": kernel})
 
 
-def _wrong_gradients(body):
-    """Register gradients changed from the right ones, given as a list."""
-
-    def mutant(g, q, k, v, /, **options):
-        found = list(nystrom_attention.vjp(g, q, k, v, **options))
-        return tuple(body(found, g, q, k, v, options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return attention.mutant(mutant, gradient=True)
-
-
-@_wrong_gradients
-def gradient_without_landmarks(found, g, q, k, v, options):
+@wrong_gradients(attention)
+def gradient_without_landmarks(found, g, arrays, options):
     """the landmarks are taken for constants in the gradient of the queries"""
+    q, k, v = arrays
     rest = {n: options[n] for n in ("landmarks", "segments") if n in options}
     left, middle, right = _softmaxes(q, k, options)
     inner = _inverted(middle, options) @ right @ _clean(v, options.get("mask"))
@@ -364,14 +343,15 @@ def gradient_without_landmarks(found, g, q, k, v, options):
     return [dq, *found[1:]]
 
 
-@_wrong_gradients
-def gradient_of_the_middle_missing(found, g, q, k, v, options):
+@wrong_gradients(attention)
+def gradient_of_the_middle_missing(found, g, arrays, options):
     """the inverse is taken for a constant"""
+    q, k, v = arrays
     free = nystrom_attention.vjp(g, q, k, v, **options | {"inverse": "none"})
     return [*free[:2], *found[2:]]
 
 
-@_wrong_gradients
-def gradients_exchanged(found, g, q, k, v, options):
+@wrong_gradients(attention)
+def gradients_exchanged(found, g, arrays, options):
     """the gradients of queries and keys have the wrong sign"""
     return [-found[0], -found[1], *found[2:]]

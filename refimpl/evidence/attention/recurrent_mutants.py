@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.attention.recurrent import gated_linear_attention, retention, state_space_duality
 from refimpl.evidence.attention.recurrent import dual, gated, retained
+from refimpl.evidence.mistakes import wrong_gradients
 
 # --------------------------------------------------------------------------------------- gated
 
@@ -88,33 +89,19 @@ def own_position_hidden(q, k, v, log_decay, options):
     return output - factor * (q * k).sum(axis=-1, keepdims=True) * v, state
 
 
-def _wrong_gradients(of, formula):
-    """Register gradients changed from the right ones, given as a list."""
-
-    def register(body):
-        def mutant(g, *arrays, **options):
-            found = list(formula.vjp(g, *arrays, **options))
-            return tuple(body(found, g, arrays, options))
-
-        mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-        return of.mutant(mutant, gradient=True)
-
-    return register
-
-
-@_wrong_gradients(gated, gated_linear_attention)
+@wrong_gradients(gated)
 def gradient_of_state_ignored(found, g, arrays, options):
     """the cotangent of the last state is ignored"""
     return gated_linear_attention.vjp((g[0], 0.0 * g[1]), *arrays, **options)
 
 
-@_wrong_gradients(gated, gated_linear_attention)
+@wrong_gradients(gated)
 def gradient_of_a_factor(found, g, arrays, options):
     """the gradient in the decays is that in their exponentials"""
     return [*found[:3], found[3] * np.exp(-arrays[3]), *found[4:]]
 
 
-@_wrong_gradients(gated, gated_linear_attention)
+@wrong_gradients(gated)
 def gradient_without_decay(found, g, arrays, options):
     """the gradients in keys and values ignore the decay"""
     free = gated_linear_attention.vjp(g, *arrays[:3], 0.0 * arrays[3], **options)
@@ -192,13 +179,13 @@ def first_state_ignored(q, k, v, decay, options):
     return retention(q, k, v, decay, **options | {"state": None})
 
 
-@_wrong_gradients(retained, retention)
+@wrong_gradients(retained)
 def gradient_in_the_logarithm(found, g, arrays, options):
     """the gradient in the decay is that in its logarithm"""
     return [*found[:3], found[3] * arrays[3], *found[4:]]
 
 
-@_wrong_gradients(retained, retention)
+@wrong_gradients(retained)
 def gradient_of_last_state_ignored(found, g, arrays, options):
     """the cotangent of the last state is ignored"""
     return retention.vjp((g[0], 0.0 * g[1]), *arrays, **options)
@@ -263,7 +250,7 @@ def space_scaled(x, step, rate, b, c, options):
     return state_space_duality(x, step, rate, b, c * c.shape[-1] ** -0.5, **options)
 
 
-@_wrong_gradients(dual, state_space_duality)
+@wrong_gradients(dual)
 def gradient_of_the_step_through_the_input(found, g, arrays, options):
     """the gradient in the steps lacks that through the decays"""
     x, step, rate, b, c = arrays
@@ -273,7 +260,7 @@ def gradient_of_the_step_through_the_input(found, g, arrays, options):
     return [found[0], (dvalues[2] * x).sum(axis=-1), *found[2:]]
 
 
-@_wrong_gradients(dual, state_space_duality)
+@wrong_gradients(dual)
 def gradients_of_the_maps_exchanged(found, g, arrays, options):
     """the gradients in the two maps are exchanged"""
     return [*found[:3], found[4], found[3], *found[5:]]

@@ -13,6 +13,7 @@ from refimpl.attention.softmax import (
 )
 from refimpl.core import softmax_terms, weighted_sum
 from refimpl.evidence.attention.softmax import ALL, attention, logsumexp, weights
+from refimpl.evidence.mistakes import wrong
 
 # One wrong set of logits makes three wrong formulas: output, weights and log-sum-exp.
 
@@ -61,56 +62,29 @@ def logits_mutant(scores, source=""):
     return scores
 
 
-def options_mutant(change, source=""):
-    """Register on all three formulas a mutant that calls them with change(options, arrays)."""
-    for of in ALL:
-
-        def body(*arrays, of=of, **options):
-            return of.formula(*arrays, **change(dict(options), arrays))
-
-        body.__name__, body.__doc__ = change.__name__, change.__doc__
-        of.mutant(body, source=source)
-    return change
-
-
 def _visible(keep, bias):
     return keep & (bias != -np.inf)
 
 
-@options_mutant
-def scale_missing(options, arrays):
-    """The scale 1/sqrt(d) is missing"""
-    return options | {"scale": 1.0}
-
-
-@options_mutant
-def scale_not_rooted(options, arrays):
-    """The logits are divided by d instead of sqrt(d)"""
-    return options | {"scale": 1.0 / arrays[0].shape[-1]}
-
-
-@options_mutant
-def scale_from_keys_count(options, arrays):
-    """The scale is taken from the number of keys instead of the feature dimension"""
-    return options | {"scale": max(arrays[1].shape[-2], 1) ** -0.5}
+wrong(ALL, "The scale 1/sqrt(d) is missing", name="scale_missing", options={"scale": 1.0})
+wrong(
+    ALL,
+    "The logits are divided by d instead of sqrt(d)",
+    name="scale_not_rooted",
+    options=lambda options, arrays: options | {"scale": 1.0 / arrays[0].shape[-1]},
+)
+wrong(
+    ALL,
+    "The scale is taken from the number of keys instead of the feature dimension",
+    name="scale_from_keys_count",
+    options=lambda options, arrays: options | {"scale": max(arrays[1].shape[-2], 1) ** -0.5},
+)
 
 
 @attention.mutant
 def scale_from_value_dimension(q, k, v, /, **options):
     """The scale is taken from the value dimension instead of the key dimension"""
     return softmax_attention(q, k, v, **options | {"scale": max(v.shape[-1], 1) ** -0.5})
-
-
-@options_mutant
-def scale_option_ignored(options, arrays):
-    """The scale option is ignored: always 1/sqrt(d)"""
-    return options | {"scale": None}
-
-
-@options_mutant
-def softcap_ignored(options, arrays):
-    """The soft cap is ignored"""
-    return options | {"softcap": None}
 
 
 def _capped_logits(inner, scale, options):
@@ -148,12 +122,6 @@ def softcap_before_scale(inner, scale, keep, bias, options):
     return _visible(keep, bias), capped(inner, options.get("softcap")) * scale + bias
 
 
-@options_mutant
-def bias_ignored(options, arrays):
-    """The bias is ignored"""
-    return options | {"bias": None}
-
-
 @logits_mutant
 def bias_scaled(inner, scale, keep, bias, options):
     """The bias is added before the scale"""
@@ -166,19 +134,13 @@ def bias_subtracted(inner, scale, keep, bias, options):
     return _visible(keep, bias), _capped_logits(inner, scale, options) - bias
 
 
-@options_mutant
-def mask_ignored(options, arrays):
-    """The mask is ignored"""
-    return options | {"mask": None}
-
-
-def mask_inverted(options, arrays):
-    """The mask has the opposite polarity: True drops"""
-    mask = options.get("mask")
-    return options | {"mask": None if mask is None else ~mask}
-
-
-options_mutant(mask_inverted, source="https://github.com/pytorch/pytorch/issues/21518")
+wrong(
+    ALL,
+    "The mask has the opposite polarity: True drops",
+    name="mask_inverted",
+    options={"mask": np.logical_not},
+    source="https://github.com/pytorch/pytorch/issues/21518",
+)
 
 
 def mask_added(inner, scale, keep, bias, options):
@@ -213,22 +175,21 @@ def masked_logits_zeroed(inner, scale, keep, bias, options):
     return np.ones_like(keep), np.where(_visible(keep, bias), scores, 0.0)
 
 
-def causal_ignored(options, arrays):
-    """The causal option is ignored"""
-    return options | {"causal": None, "offset": options.get("offset") or 0}
-
-
-options_mutant(causal_ignored, source="https://github.com/keras-team/keras/issues/23038")
-
-
-def causal_other_corner(options, arrays):
-    """The causal mask is aligned at the other corner (top left against bottom right)"""
-    other = {"top_left": "bottom_right", "bottom_right": "top_left"}
-    causal = options.get("causal")
-    return options | {"causal": other.get(causal, causal) if isinstance(causal, str) else causal}
-
-
-options_mutant(causal_other_corner, source="https://github.com/pytorch/pytorch/issues/108108")
+wrong(
+    ALL,
+    "The causal option is ignored",
+    name="causal_ignored",
+    options=lambda options, _: options | {"causal": None, "offset": options.get("offset") or 0},
+    source="https://github.com/keras-team/keras/issues/23038",
+)
+_CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
+wrong(
+    ALL,
+    "The causal mask is aligned at the other corner (top left against bottom right)",
+    name="causal_other_corner",
+    options={"causal": lambda causal: _CORNERS.get(causal, causal)},
+    source="https://github.com/pytorch/pytorch/issues/108108",
+)
 
 
 def _shifted_band(options, arrays, shift):
@@ -243,16 +204,18 @@ def _shifted_band(options, arrays, shift):
     return options | {"causal": True, "window": (left, right), "offset": start + shift}
 
 
-@options_mutant
-def causal_strict(options, arrays):
-    """The causal mask hides the diagonal: a query does not see its own position"""
-    return _shifted_band(options, arrays, -1)
-
-
-@options_mutant
-def causal_one_ahead(options, arrays):
-    """The causal mask lets a query see one future key"""
-    return _shifted_band(options, arrays, 1)
+wrong(
+    ALL,
+    "The causal mask hides the diagonal: a query does not see its own position",
+    name="causal_strict",
+    options=lambda options, arrays: _shifted_band(options, arrays, -1),
+)
+wrong(
+    ALL,
+    "The causal mask lets a query see one future key",
+    name="causal_one_ahead",
+    options=lambda options, arrays: _shifted_band(options, arrays, 1),
+)
 
 
 @logits_mutant
@@ -268,61 +231,52 @@ def causal_transposed(inner, scale, keep, bias, options):
     return _visible(ahead, bias), _capped_logits(inner, scale, options) + bias
 
 
-def window_ignored(options, arrays):
-    """The window is ignored"""
-    return options | {"window": None}
-
-
-options_mutant(window_ignored, source="https://github.com/jax-ml/jax/issues/32300")
-
-
-def _resized_window(options, change):
-    if options.get("window") is None:
-        return options
-    left, right = options["window"]
-    return options | {"window": (left if left is None or left < 0 else change(left), right)}
-
-
-def window_counts_itself(options, arrays):
-    """The window counts the key at the query's own position: one key too few on the left"""
-    return _resized_window(options, lambda left: max(left - 1, 0))
-
-
-options_mutant(
-    window_counts_itself, source="https://github.com/huggingface/transformers/issues/39408"
+wrong(
+    ALL,
+    "The window is ignored",
+    name="window_ignored",
+    options={"window": None},
+    source="https://github.com/jax-ml/jax/issues/32300",
 )
 
 
-@options_mutant
-def window_one_too_wide(options, arrays):
-    """The window has one key too many on the left"""
-    return _resized_window(options, lambda left: left + 1)
+def _resized(window, change):
+    """The window with another left end, where that is bounded."""
+    left, right = window
+    return left if left is None or left < 0 else change(left), right
 
 
-@options_mutant
-def window_swapped(options, arrays):
-    """Left and right of the window are swapped"""
-    window = options.get("window")
-    return options | {"window": window and window[::-1]}
-
-
-@options_mutant
-def offset_ignored(options, arrays):
-    """The offset of the first query (cached keys) is ignored"""
-    return options | {"offset": 0 if options.get("offset") is not None else None}
-
-
-@options_mutant
-def sink_ignored(options, arrays):
-    """The sink is ignored"""
-    return options | {"sink": None}
-
-
-@options_mutant
-def sink_negated(options, arrays):
-    """The sink enters with the opposite sign"""
-    sink = options.get("sink")
-    return options | {"sink": None if sink is None else -1.0 * sink}
+wrong(
+    ALL,
+    "The window counts the key at the query's own position: one key too few on the left",
+    name="window_counts_itself",
+    options={"window": lambda window: _resized(window, lambda left: max(left - 1, 0))},
+    source="https://github.com/huggingface/transformers/issues/39408",
+)
+wrong(
+    ALL,
+    "The window has one key too many on the left",
+    name="window_one_too_wide",
+    options={"window": lambda window: _resized(window, lambda left: left + 1)},
+)
+wrong(
+    ALL,
+    "Left and right of the window are swapped",
+    name="window_swapped",
+    options={"window": lambda window: window[::-1]},
+)
+wrong(
+    ALL,
+    "The offset of the first query (cached keys) is ignored",
+    name="offset_ignored",
+    options={"offset": lambda _: 0},
+)
+wrong(
+    ALL,
+    "The sink enters with the opposite sign",
+    name="sink_negated",
+    options={"sink": lambda sink: -1.0 * sink},
+)
 
 
 @attention.mutant
@@ -456,49 +410,21 @@ for of in ALL:
     of.gradient_terms(_term_sizes)
 
 
-def _wrong_gradient(change, source=""):
-    """Register on all three formulas the mutant change(right gradients, arrays, options)."""
-    for of in ALL:
-
-        def body(g, *arrays, of=of, **options):
-            return tuple(change(of.formula.vjp(g, *arrays, **options), arrays, options))
-
-        body.__name__, body.__doc__ = change.__name__, change.__doc__
-        of.mutant(body, source=source, gradient=True)
-    return change
-
-
-@_wrong_gradient
-def gradient_scale_missing(gradients, arrays, options):
-    """The gradients of q and k lack the scale"""
+def _unscaled(gradients, arrays, options):
     dq, dk, *rest = gradients
     factor = _parts(arrays, options)[1]
     return dq / factor, dk / factor, *rest
 
 
-@_wrong_gradient
-def key_gradient_sign(gradients, arrays, options):
-    """The gradient of the keys has the wrong sign"""
-    dq, dk, *rest = gradients
-    return dq, -dk, *rest
+wrong(
+    ALL,
+    "The gradients of q and k lack the scale",
+    name="gradient_scale_missing",
+    gradient=_unscaled,
+)
 
 
-@_wrong_gradient
-def query_gradient_missing(gradients, arrays, options):
-    """The gradient of the queries is missing: it is zero"""
-    dq, *rest = gradients
-    return 0.0 * dq, *rest
-
-
-@_wrong_gradient
-def gradients_of_q_and_k_swapped(gradients, arrays, options):
-    """The gradients of queries and keys are swapped"""
-    dq, dk, *rest = gradients
-    return (dk, dq, *rest) if dq.shape == dk.shape else gradients
-
-
-def nan_where_nothing_is_seen(gradients, arrays, options):
-    """Rows that see no key have NaN gradients"""
+def _nan_where_nothing_is_seen(gradients, arrays, options):
     _, _, keep, bias = _parts(arrays, options)
     empty = ~_visible(keep, bias).any(axis=-1)
     if not empty.any() or options.get("sink") is not None:
@@ -511,7 +437,13 @@ def nan_where_nothing_is_seen(gradients, arrays, options):
     return np.where(empty[..., None], np.nan, dq), dk, *rest
 
 
-_wrong_gradient(nan_where_nothing_is_seen, source="https://github.com/pytorch/pytorch/issues/41508")
+wrong(
+    ALL,
+    "Rows that see no key have NaN gradients",
+    name="nan_where_nothing_is_seen",
+    source="https://github.com/pytorch/pytorch/issues/41508",
+    gradient=_nan_where_nothing_is_seen,
+)
 
 
 @attention.mutant(gradient=True)
