@@ -25,7 +25,7 @@ attention = Evidence(
     combinations=(
         {"causal": True, "offset": 2},
         {"causal": True, "offset": -1},
-        {"features": "power", "degree": 3},
+        {"features": "power", "degree": 1},
     ),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )
@@ -35,7 +35,7 @@ streamed = Evidence(
     empty=("n",),
     fixed={"features": "elu_plus_one"},
     options={"features": _FEATURES[:5]},
-    combinations=({"features": "power", "degree": 3}, {"features": "relu", "empty": "nan"}),
+    combinations=({"features": "power", "degree": 1}, {"features": "relu", "empty": "nan"}),
 )
 
 
