@@ -307,7 +307,8 @@ def _statement(f: Callable) -> str:
 def evidence(formula: Formula) -> Evidence:
     """The evidence of a formula, from its mirror module; LookupError where there is none.
 
-    Where the wrong variants fill a file of their own, it is called ``<mirror>_mutants``.
+    Where laws or wrong variants fill a file of their own, it is called ``<mirror>_laws`` or
+    ``<mirror>_mutants``.
     """
     if formula.module.startswith("refimpl."):
         _load_mirror(formula.module.replace("refimpl.", "refimpl.evidence.", 1))
@@ -319,7 +320,7 @@ def evidence(formula: Formula) -> Evidence:
 
 @functools.cache
 def _load_mirror(mirror: str) -> None:
-    """Import a mirror and its mutants; another mirror may have imported the first half of it."""
-    for name in (mirror, f"{mirror}_mutants"):
+    """Import a mirror and its parts; another mirror may have imported the first of them."""
+    for name in (mirror, f"{mirror}_laws", f"{mirror}_mutants"):
         if importlib.util.find_spec(name):
             importlib.import_module(name)

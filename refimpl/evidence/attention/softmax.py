@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from refimpl.attention.masks import band
 from refimpl.attention.softmax import attention_logsumexp, attention_weights, softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence
@@ -334,3 +335,52 @@ def single_key(rng, shape):
     if m:
         answer = (q * k[..., :1, :]).sum(-1) / np.sqrt(d)
     return Case((q, k), {"mask": mask}), answer
+
+
+# ------------------------------------------------------------------------------ sizes of terms
+
+
+def parts_of(arrays, options):
+    """Plain logits, scale, band and mask of a call, for mutants that combine them wrongly."""
+    q, k = arrays[:2]
+    scale = options.get("scale")
+    scale = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
+    n, m = q.shape[-2], k.shape[-2]
+    allowed = band(n, m, *(options.get(name) for name in ("causal", "window", "offset")))
+    keep = allowed.keep(np, range(n), range(m))
+    if options.get("mask") is not None:
+        keep = keep & options["mask"]
+    bias = 0.0 if options.get("bias") is None else options["bias"]
+    return q @ k.swapaxes(-1, -2), scale, keep, bias
+
+
+def visible(keep, bias):
+    return keep & (bias != -np.inf)
+
+
+def largest(x) -> float:
+    return float(np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=0.0))
+
+
+def _output_sizes(*arrays, **options):
+    """An error of one rounding in the largest logit is the same relative error in a weight."""
+    inner, scale, keep, bias = parts_of(arrays, options)
+    size = largest(np.where(visible(keep, bias), inner * scale, 0.0))
+    return (size * (largest(arrays[2]) if len(arrays) == 3 else 1.0),)
+
+
+for of in (attention, weights):
+    of.output_terms(_output_sizes)
+
+
+def _term_sizes(g, *arrays, **options):
+    """Each gradient is a sum over dS = P (dP - <P, dP>), whose difference may vanish."""
+    q, k = arrays[:2]
+    through_values = len(arrays) == 3
+    size = largest(g) * (largest(arrays[2]) * arrays[2].shape[-1] ** 0.5 if through_values else 1.0)
+    tau = largest(parts_of((q, k), options)[1])
+    return {"q": tau * size * largest(k), "k": tau * size * largest(q)}
+
+
+for of in ALL:
+    of.gradient_terms(_term_sizes)

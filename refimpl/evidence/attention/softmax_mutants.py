@@ -12,7 +12,14 @@ from refimpl.attention.softmax import (
     softmax_attention,
 )
 from refimpl.core import softmax_terms, weighted_sum
-from refimpl.evidence.attention.softmax import ALL, attention, logsumexp, weights
+from refimpl.evidence.attention.softmax import (
+    ALL,
+    attention,
+    logsumexp,
+    parts_of,
+    visible,
+    weights,
+)
 from refimpl.evidence.mistakes import wrong
 
 # One wrong set of logits makes three wrong formulas: output, weights and log-sum-exp.
@@ -28,20 +35,6 @@ def _finish(of, keep, scores, arrays, sink=None, empty="zero"):
     }[of.formula.name]()
 
 
-def _parts(arrays, options):
-    """Plain logits, scale, band and mask of a call, for mutants that combine them wrongly."""
-    q, k = arrays[:2]
-    scale = options.get("scale")
-    scale = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
-    n, m = q.shape[-2], k.shape[-2]
-    allowed = band(n, m, *(options.get(name) for name in ("causal", "window", "offset")))
-    keep = allowed.keep(np, range(n), range(m))
-    if options.get("mask") is not None:
-        keep = keep & options["mask"]
-    bias = 0.0 if options.get("bias") is None else options["bias"]
-    return q @ k.swapaxes(-1, -2), scale, keep, bias
-
-
 def _rest(options):
     sink = options.get("sink")
     if sink is not None:
@@ -54,16 +47,12 @@ def logits_mutant(scores, source=""):
     for of in ALL:
 
         def body(*arrays, of=of, **options):
-            keep, wrong = scores(*_parts(arrays, options), options)
+            keep, wrong = scores(*parts_of(arrays, options), options)
             return _finish(of, keep, wrong, arrays, **_rest(options))
 
         body.__name__, body.__doc__ = scores.__name__, scores.__doc__
         of.mutant(body, source=source)
     return scores
-
-
-def _visible(keep, bias):
-    return keep & (bias != -np.inf)
 
 
 wrong(ALL, "The scale 1/sqrt(d) is missing", name="scale_missing", options={"scale": 1.0})
@@ -95,7 +84,7 @@ def softcap_after_mask(inner, scale, keep, bias, options):
     """The soft cap is applied after the mask, so that masked keys keep weight"""
     masked_logits = np.where(keep, inner * scale + bias, -np.inf)
     if options.get("softcap") is None:
-        return _visible(keep, bias), masked_logits
+        return visible(keep, bias), masked_logits
     return np.ones_like(keep), capped(masked_logits, options["softcap"])
 
 
@@ -105,7 +94,7 @@ logits_mutant(softcap_after_mask, source="https://github.com/onnx/onnx/issues/78
 @logits_mutant
 def softcap_after_bias(inner, scale, keep, bias, options):
     """The soft cap is applied after the bias"""
-    return _visible(keep, bias), capped(inner * scale + bias, options.get("softcap"))
+    return visible(keep, bias), capped(inner * scale + bias, options.get("softcap"))
 
 
 @logits_mutant
@@ -113,25 +102,25 @@ def softcap_without_factor(inner, scale, keep, bias, options):
     """The soft cap is tanh(x / c) without the factor c"""
     cap = options.get("softcap")
     scores = inner * scale if cap is None else np.tanh(inner * scale / cap)
-    return _visible(keep, bias), scores + bias
+    return visible(keep, bias), scores + bias
 
 
 @logits_mutant
 def softcap_before_scale(inner, scale, keep, bias, options):
     """The soft cap is applied before the scale"""
-    return _visible(keep, bias), capped(inner, options.get("softcap")) * scale + bias
+    return visible(keep, bias), capped(inner, options.get("softcap")) * scale + bias
 
 
 @logits_mutant
 def bias_scaled(inner, scale, keep, bias, options):
     """The bias is added before the scale"""
-    return _visible(keep, bias), capped((inner + bias) * scale, options.get("softcap"))
+    return visible(keep, bias), capped((inner + bias) * scale, options.get("softcap"))
 
 
 @logits_mutant
 def bias_subtracted(inner, scale, keep, bias, options):
     """The bias is subtracted"""
-    return _visible(keep, bias), _capped_logits(inner, scale, options) - bias
+    return visible(keep, bias), _capped_logits(inner, scale, options) - bias
 
 
 wrong(
@@ -149,7 +138,7 @@ def mask_added(inner, scale, keep, bias, options):
     unmasked = dict(options) | {"mask": None}
     allowed = _band_only(inner, unmasked)
     added = 0.0 if mask is None else mask.astype(inner.dtype)
-    return _visible(allowed, bias), _capped_logits(inner, scale, options) + bias + added
+    return visible(allowed, bias), _capped_logits(inner, scale, options) + bias + added
 
 
 logits_mutant(mask_added, source="https://github.com/pytorch/pytorch/pull/120668")
@@ -165,14 +154,14 @@ def _band_only(inner, options):
 def finite_mask(inner, scale, keep, bias, options):
     """Masked logits are set to -100 instead of -inf, so that masked keys keep weight"""
     scores = _capped_logits(inner, scale, options) + bias
-    return np.ones_like(keep), np.where(_visible(keep, bias), scores, -100.0)
+    return np.ones_like(keep), np.where(visible(keep, bias), scores, -100.0)
 
 
 @logits_mutant
 def masked_logits_zeroed(inner, scale, keep, bias, options):
     """Masked logits are set to 0 instead of -inf"""
     scores = _capped_logits(inner, scale, options) + bias
-    return np.ones_like(keep), np.where(_visible(keep, bias), scores, 0.0)
+    return np.ones_like(keep), np.where(visible(keep, bias), scores, 0.0)
 
 
 wrong(
@@ -222,13 +211,13 @@ wrong(
 def causal_transposed(inner, scale, keep, bias, options):
     """The causal mask is upper triangular: queries see the future"""
     if not options.get("causal"):
-        return _visible(keep, bias), _capped_logits(inner, scale, options) + bias
+        return visible(keep, bias), _capped_logits(inner, scale, options) + bias
     n, m = inner.shape[-2:]
     start = band(n, m, options["causal"], None, options.get("offset")).offset
     ahead = np.arange(m) >= np.arange(n)[:, None] + start
     if options.get("mask") is not None:
         ahead = ahead & options["mask"]
-    return _visible(ahead, bias), _capped_logits(inner, scale, options) + bias
+    return visible(ahead, bias), _capped_logits(inner, scale, options) + bias
 
 
 wrong(
@@ -294,17 +283,17 @@ def sink_outside_maximum(q, k, v, /, **options):
 @logits_mutant
 def no_maximum_subtracted(inner, scale, keep, bias, options):
     """The row maximum is not subtracted, so that exponentials overflow"""
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+    scores = np.where(visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
     with np.errstate(all="ignore"):
         overflow = np.exp(scores.astype(np.float64)).sum(axis=-1, keepdims=True) == np.inf
-        return _visible(keep, bias), np.where(overflow, np.nan, scores)
+        return visible(keep, bias), np.where(overflow, np.nan, scores)
 
 
 @weights.mutant
 def weights_over_queries(q, k, /, **options):
     """The softmax runs over the queries instead of the keys"""
-    inner, scale, keep, bias = _parts((q, k), options)
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+    inner, scale, keep, bias = parts_of((q, k), options)
+    scores = np.where(visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
     peak = scores.max(axis=-2, keepdims=True, initial=-np.inf)
     terms = np.exp(scores - np.where(np.isfinite(peak), peak, 0.0))
     total = terms.sum(axis=-2, keepdims=True)
@@ -322,9 +311,9 @@ def not_renormalised(q, k, v, /, **options):
     free = {
         name: value for name, value in options.items() if name not in ("mask", "causal", "window")
     }
-    inner, _, keep, bias = _parts((q, k), options)
+    inner, _, keep, bias = parts_of((q, k), options)
     found = attention_weights(q, k, **free)
-    return weighted_sum(np.where(_visible(keep, bias), found, 0.0), v)
+    return weighted_sum(np.where(visible(keep, bias), found, 0.0), v)
 
 
 attention.mutant(not_renormalised, source="https://github.com/rasbt/LLMs-from-scratch/issues/1061")
@@ -364,8 +353,8 @@ logsumexp.mutant(
 @logsumexp.mutant
 def maximum_only(q, k, /, **options):
     """The log-sum-exp is only the row maximum"""
-    inner, scale, keep, bias = _parts((q, k), options)
-    scores = np.where(_visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+    inner, scale, keep, bias = parts_of((q, k), options)
+    scores = np.where(visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
     return scores.max(axis=-1, initial=-np.inf)
 
 
@@ -380,39 +369,9 @@ def maximum_not_added_back(q, k, /, **options):
 # ---------------------------------------------------------------------------- gradient mutants
 
 
-def _largest(x) -> float:
-    return float(np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=0.0))
-
-
-def _output_sizes(*arrays, **options):
-    """An error of one rounding in the largest logit is the same relative error in a weight."""
-    inner, scale, keep, bias = _parts(arrays, options)
-    size = _largest(np.where(_visible(keep, bias), inner * scale, 0.0))
-    return (size * (_largest(arrays[2]) if len(arrays) == 3 else 1.0),)
-
-
-for of in (attention, weights):
-    of.output_terms(_output_sizes)
-
-
-def _term_sizes(g, *arrays, **options):
-    """Each gradient is a sum over dS = P (dP - <P, dP>), whose difference may vanish."""
-    q, k = arrays[:2]
-    through_values = len(arrays) == 3
-    size = _largest(g) * (
-        _largest(arrays[2]) * arrays[2].shape[-1] ** 0.5 if through_values else 1.0
-    )
-    tau = _largest(_parts((q, k), options)[1])
-    return {"q": tau * size * _largest(k), "k": tau * size * _largest(q)}
-
-
-for of in ALL:
-    of.gradient_terms(_term_sizes)
-
-
 def _unscaled(gradients, arrays, options):
     dq, dk, *rest = gradients
-    factor = _parts(arrays, options)[1]
+    factor = parts_of(arrays, options)[1]
     return dq / factor, dk / factor, *rest
 
 
@@ -425,8 +384,8 @@ wrong(
 
 
 def _nan_where_nothing_is_seen(gradients, arrays, options):
-    _, _, keep, bias = _parts(arrays, options)
-    empty = ~_visible(keep, bias).any(axis=-1)
+    _, _, keep, bias = parts_of(arrays, options)
+    empty = ~visible(keep, bias).any(axis=-1)
     if not empty.any() or options.get("sink") is not None:
         return gradients
     dq, dk, *rest = gradients
@@ -451,7 +410,7 @@ def mean_not_subtracted(g, q, k, v, /, **options):
     """The softmax gradient lacks the term -<g, O>"""
     _, _, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
     found = attention_weights(q, k, **options)
-    factor = _parts((q, k), options)[1]
+    factor = parts_of((q, k), options)[1]
     dscores = np.where(found > 0, found * (g @ v.swapaxes(-1, -2)), 0.0)
     return factor * dscores @ k, factor * dscores.swapaxes(-1, -2) @ q, dv, *rest
 
@@ -462,7 +421,7 @@ def softcap_slope_ignored(g, q, k, v, /, **options):
     cap = options.get("softcap")
     if cap is None:
         return softmax_attention.vjp(g, q, k, v, **options)
-    inner, scale, _, bias = _parts((q, k), options)
+    inner, scale, _, bias = parts_of((q, k), options)
     moved = capped(inner * scale, cap) - inner * scale + bias
     changed = options | {"softcap": None, "bias": moved}
     dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **changed)

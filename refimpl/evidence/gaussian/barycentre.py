@@ -8,6 +8,7 @@ from refimpl.backend import eigvalsh, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.samples import (
+    SYMMETRIC_MATRIX,
     covariance,
     diagonal_covariance,
     graded_units,
@@ -26,8 +27,8 @@ barycentre = Evidence(
     bures_barycentre,
     sizes={"k": Sizes(1, 1, 4), "d": Sizes(1, 1, 4)},
     budget=Budget(k=8.0, floor=16.0),
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
+    unchanged=SYMMETRIC_MATRIX
+    | {
         "weights is taken as 2 times itself": "weights are normalised by their sum",
     },
 )

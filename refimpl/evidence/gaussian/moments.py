@@ -11,7 +11,7 @@ from refimpl.backend import cholesky, eigh, like
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import sigma_points, uncoupled
 from refimpl.evidence.gaussian.parametrisation import is_symmetric
-from refimpl.evidence.gaussian.samples import covariance, graded_units, rescale
+from refimpl.evidence.gaussian.samples import SYMMETRIC_MATRIX, covariance, graded_units, rescale
 from refimpl.formula import upcast
 from refimpl.gaussian.moments import (
     gaussian_quadratic_covariance,
@@ -27,8 +27,8 @@ second = Evidence(
     gaussian_second_moment,
     sizes=_SIZES,
     budget=_BUDGET,
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
+    unchanged=SYMMETRIC_MATRIX
+    | {
         "mean is taken as its negative": "it is even in the mean",
     },
 )

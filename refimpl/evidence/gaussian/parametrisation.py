@@ -6,7 +6,12 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.samples import covariance, graded_units, integer_factor
+from refimpl.evidence.gaussian.samples import (
+    SYMMETRIC_MATRIX,
+    covariance,
+    graded_units,
+    integer_factor,
+)
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_entropy, gaussian_log_density
 from refimpl.gaussian.divergence import gaussian_kl
@@ -25,42 +30,36 @@ cholesky = Evidence(
     covariance_from_cholesky,
     sizes={"d": _SIZES["d"]},
     budget=_BUDGET,
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
-    },
+    unchanged=SYMMETRIC_MATRIX,
 )
 factor = Evidence(
     covariance_from_factor,
     sizes=_SIZES,
     empty=("r",),
     budget=_BUDGET,
-    unchanged={
+    unchanged=SYMMETRIC_MATRIX
+    | {
         "factor is taken as its negative": "F F^T is even in F",
-        "the output is transposed": "it is a symmetric matrix",
     },
 )
 variance = Evidence(
     covariance_from_variance,
     sizes={"d": _SIZES["d"]},
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
-    },
+    unchanged=SYMMETRIC_MATRIX,
 )
 deviation = Evidence(
     covariance_from_deviation,
     sizes={"d": _SIZES["d"]},
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
-    },
+    unchanged=SYMMETRIC_MATRIX,
 )
 low_rank = Evidence(
     covariance_from_low_rank,
     sizes=_SIZES,
     empty=("r",),
     budget=_BUDGET,
-    unchanged={
+    unchanged=SYMMETRIC_MATRIX
+    | {
         "factor is taken as its negative": "F F^T is even in F",
-        "the output is transposed": "it is a symmetric matrix",
     },
 )
 

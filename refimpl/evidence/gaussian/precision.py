@@ -11,6 +11,7 @@ from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.parametrisation import is_symmetric
 from refimpl.evidence.gaussian.samples import (
+    SYMMETRIC_MATRIX,
     covariance,
     graded_units,
     integer_factor,
@@ -33,17 +34,13 @@ inverse = Evidence(
     covariance_from_precision,
     sizes=_SIZES,
     budget=_BUDGET,
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
-    },
+    unchanged=SYMMETRIC_MATRIX,
 )
 precision = Evidence(
     precision_from_covariance,
     sizes=_SIZES,
     budget=_BUDGET,
-    unchanged={
-        "the output is transposed": "it is a symmetric matrix",
-    },
+    unchanged=SYMMETRIC_MATRIX,
 )
 cholesky = Evidence(cholesky_from_covariance, sizes=_SIZES, budget=_BUDGET)
 inverse_cholesky = Evidence(cholesky_from_precision, sizes=_SIZES, budget=_BUDGET)

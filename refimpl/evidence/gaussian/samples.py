@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+SYMMETRIC_MATRIX = {"the output is transposed": "it is a symmetric matrix"}
+"""What changes nothing where an output is a covariance, or another symmetric matrix."""
+
 
 def covariance(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Symmetric (..., d, d) with random eigenvectors and eigenvalues between 1 and 16."""
