@@ -198,17 +198,6 @@ def one_feature_decides(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _mutant(*evidences, gradient=False, source=""):
-    """Register one wrong variant for several formulas."""
-
-    def register(body):
-        for of in evidences:
-            of.mutant(body, gradient=gradient, source=source)
-        return body
-
-    return register
-
-
 def _seen(k, mask=None):
     """Booleans (..., n, n): keys up to the query's position that exist."""
     n = k.shape[-2]
@@ -226,7 +215,7 @@ def _positions(k, mask=None):
     return softmax(logits, axis=-2) if k.shape[-2] else k
 
 
-@_mutant(full)
+@full.mutant
 def keys_over_features(q, k, v, /, *, mask=None):
     """the softmax of the keys runs over features, and the rows are divided by their sums"""
     weights = softmax(q, axis=-1) @ _clean(softmax(k, axis=-1), mask).swapaxes(-1, -2)
@@ -234,13 +223,13 @@ def keys_over_features(q, k, v, /, *, mask=None):
     return weights / np.where(total == 0, 1, total) @ _clean(v, mask)
 
 
-@_mutant(full)
+@full.mutant
 def features_not_by_channel(q, k, v, /, *, mask=None):
     """keys and queries are exponentials that are divided by one sum per row"""
     return linear_attention(q, k, v, features="exponential", mask=mask)
 
 
-@_mutant(full)
+@full.mutant
 def keys_over_features_undivided(q, k, v, /, *, mask=None):
     """the softmax of the keys runs over features, and nothing is divided"""
     return softmax(q, axis=-1) @ (
@@ -248,33 +237,33 @@ def keys_over_features_undivided(q, k, v, /, *, mask=None):
     )
 
 
-@_mutant(full)
+@full.mutant
 def queries_over_positions(q, k, v, /, *, mask=None):
     """the softmax of the queries runs over positions"""
     by_position = _positions(k, mask).swapaxes(-1, -2) @ _clean(v, mask)
     return (softmax(q, axis=-2) if q.shape[-2] else q) @ by_position
 
 
-@_mutant(full)
+@full.mutant
 def mask_after_softmax(q, k, v, /, *, mask=None):
     """masked keys are dropped after the softmax, so that the weights do not sum to one"""
     return softmax(q, axis=-1) @ (_positions(np.nan_to_num(k)).swapaxes(-1, -2) @ _clean(v, mask))
 
 
-@_mutant(full)
+@full.mutant
 def mask_as_zero(q, k, v, /, *, mask=None):
     """masked keys are set to 0 before the softmax, where they keep weight"""
     return efficient_attention(q, _clean(k, mask), np.nan_to_num(v))
 
 
-@_mutant(full)
+@full.mutant
 def scaled(q, k, v, /, *, mask=None):
     """queries and keys are divided by d^(1/4)"""
     factor = q.shape[-1] ** -0.25
     return efficient_attention(factor * q, factor * k, v, mask=mask)
 
 
-@_mutant(full, gradient=True)
+@full.mutant(gradient=True)
 def gradient_of_keys_over_features(g, q, k, v, /, *, mask=None):
     """the gradient in the keys takes their softmax for one over features"""
     dq, _, dv = efficient_attention.vjp(g, q, k, v, mask=mask)
@@ -282,7 +271,7 @@ def gradient_of_keys_over_features(g, q, k, v, /, *, mask=None):
     return dq, softmax_vjp(dweights, _positions(k, mask), axis=-1), dv
 
 
-@_mutant(full, gradient=True)
+@full.mutant(gradient=True)
 def gradient_without_softmax_of_queries(g, q, k, v, /, *, mask=None):
     """the gradient in the queries is that in their softmax"""
     _, dk, dv = efficient_attention.vjp(g, q, k, v, mask=mask)
@@ -290,7 +279,7 @@ def gradient_without_softmax_of_queries(g, q, k, v, /, *, mask=None):
     return g @ context.swapaxes(-1, -2), dk, dv
 
 
-@_mutant(full, gradient=True)
+@full.mutant(gradient=True)
 def gradient_of_values_and_keys_exchanged(g, q, k, v, /, *, mask=None):
     """the gradient in the keys lacks the normalisation of their softmax"""
     dq, _, dv = efficient_attention.vjp(g, q, k, v, mask=mask)
@@ -298,14 +287,14 @@ def gradient_of_values_and_keys_exchanged(g, q, k, v, /, *, mask=None):
     return dq, _positions(k, mask) * dweights, dv
 
 
-@_mutant(causal)
+@causal.mutant
 def the_other_version(q, k, v, /, *, version, mask=None):
     """it is the other one of the two causal versions"""
     other = {"channel": "kernel", "kernel": "channel"}[version]
     return causal_efficient_attention(q, k, v, version=other, mask=mask)
 
 
-@_mutant(causal)
+@causal.mutant
 def not_causal(q, k, v, /, *, version, mask=None):
     """every query sees every key"""
     if version == "channel":
@@ -313,14 +302,14 @@ def not_causal(q, k, v, /, *, version, mask=None):
     return linear_attention(q, k, v, features="exponential", mask=mask)
 
 
-@_mutant(causal)
+@causal.mutant
 def masked_without_new_sums(q, k, v, /, *, version, mask=None):
     """later keys are hidden after a softmax over all positions"""
     weights = softmax(q, axis=-1) @ _positions(k, mask).swapaxes(-1, -2)
     return np.where(_seen(k, mask), weights, 0.0) @ _clean(v, mask)
 
 
-@_mutant(causal)
+@causal.mutant
 def masked_and_divided(q, k, v, /, *, version, mask=None):
     """later keys are hidden after a softmax over all positions, and the rows are divided again"""
     weights = softmax(q, axis=-1) @ _positions(k, mask).swapaxes(-1, -2)
@@ -329,7 +318,7 @@ def masked_and_divided(q, k, v, /, *, version, mask=None):
     return weights / np.where(total == 0, 1, total) @ _clean(v, mask)
 
 
-@_mutant(causal)
+@causal.mutant
 def own_position_hidden(q, k, v, /, *, version, mask=None):
     """a query does not see its own position"""
     if not q.shape[-2]:
@@ -341,14 +330,14 @@ def own_position_hidden(q, k, v, /, *, version, mask=None):
     return np.concatenate([nothing, found], axis=-2)
 
 
-@_mutant(causal, gradient=True)
+@causal.mutant(gradient=True)
 def gradient_of_the_other_version(g, q, k, v, /, *, version, mask=None):
     """the gradients are those of the other version"""
     other = {"channel": "kernel", "kernel": "channel"}[version]
     return causal_efficient_attention.vjp(g, q, k, v, version=other, mask=mask)
 
 
-@_mutant(causal, gradient=True)
+@causal.mutant(gradient=True)
 def gradient_looks_ahead(g, q, k, v, /, *, version, mask=None):
     """the gradients are those without causality"""
     if version == "channel":

@@ -204,27 +204,16 @@ def half_of_the_limit(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _changed(body=None, *, gradient=False):
-    """Register a mutant that has the arrays as a list, and the options."""
-    if body is None:
-        return lambda body: _changed(body, gradient=gradient)
-
-    def mutant(*arrays, **options):
-        return body(list(arrays), options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return continuous.mutant(mutant, gradient=gradient)
-
-
-@_changed
-def key_minus_query(arrays, options):
+@continuous.mutant
+def key_minus_query(*arrays, **options):
     """Distances are key minus query"""
+    arrays = list(arrays)
     arrays[0] = -arrays[0]
     return continuous_position_bias(*arrays, **options)
 
 
-@_changed
-def sign_lost(arrays, options):
+@continuous.mutant
+def sign_lost(*arrays, **options):
     """Distances have no sign: rows and columns ahead look like those behind"""
     w, u, v, b, queries, keys = arrays
     xp = namespace(w)
@@ -236,45 +225,47 @@ def sign_lost(arrays, options):
     return xp.concatenate([empty, *parts], axis=-2)
 
 
-@_changed
-def other_distance(arrays, options):
+@continuous.mutant
+def other_distance(*arrays, **options):
     """Distances are linear where they should be logarithms, or the reverse"""
     other = "log" if options["distance"] == "linear" else "linear"
     return continuous_position_bias(*arrays, **options | {"distance": other})
 
 
-@_changed
-def other_base(arrays, options):
+@continuous.mutant
+def other_base(*arrays, **options):
     """The logarithm has another base: e for 8 or 8 for e"""
     other = {"log": "log8", "log8": "log", "linear": "log"}[options["distance"]]
     return continuous_position_bias(*arrays, **options | {"distance": other})
 
 
-@_changed
-def limit_ignored(arrays, options):
+@continuous.mutant
+def limit_ignored(*arrays, **options):
     """The limit is ignored, or 16 where there is none"""
     limit = 16.0 if options["limit"] is None else None
     return continuous_position_bias(*arrays, **options | {"limit": limit})
 
 
-@_changed
-def axes_exchanged(arrays, options):
+@continuous.mutant
+def axes_exchanged(*arrays, **options):
     """Rows are taken for columns"""
+    arrays = list(arrays)
     arrays[0] = arrays[0][..., ::-1, :]
     return continuous_position_bias(*arrays, **options)
 
 
-@_changed
-def first_axis_only(arrays, options):
+@continuous.mutant
+def first_axis_only(*arrays, **options):
     """The first axis alone counts"""
+    arrays = list(arrays)
     w = arrays[0]
     first = namespace(w).arange(w.shape[-2])[:, None] == 0
     arrays[0] = (w * first).astype(w.dtype)
     return continuous_position_bias(*arrays, **options)
 
 
-@_changed
-def no_rectifier(arrays, options):
+@continuous.mutant
+def no_rectifier(*arrays, **options):
     """The network has no maximum with 0: it is linear"""
     w, u, v, b, *positions = arrays
     plain = options | {"limit": None}
@@ -285,22 +276,24 @@ def no_rectifier(arrays, options):
     return options["limit"] / (1 + namespace(w).exp(-value))
 
 
-@_changed
-def hidden_biases_missing(arrays, options):
+@continuous.mutant
+def hidden_biases_missing(*arrays, **options):
     """The biases of the hidden layer are missing"""
+    arrays = list(arrays)
     arrays[1] = 0 * arrays[1]
     return continuous_position_bias(*arrays, **options)
 
 
-@_changed
-def output_biases_missing(arrays, options):
+@continuous.mutant
+def output_biases_missing(*arrays, **options):
     """The biases of the output are missing"""
+    arrays = list(arrays)
     arrays[3] = 0 * arrays[3]
     return continuous_position_bias(*arrays, **options)
 
 
-@_changed(gradient=True)
-def rectifier_passes_all(arrays, options):
+@continuous.mutant(gradient=True)
+def rectifier_passes_all(*arrays, **options):
     """The gradient passes the maximum everywhere"""
     g, w, u, v, b, *positions = arrays
     found = continuous_position_bias.vjp(g, w, u, v, b, *positions, **options)
@@ -308,14 +301,14 @@ def rectifier_passes_all(arrays, options):
     return found[0] + other[0], found[1] + other[1], *found[2:]
 
 
-@_changed(gradient=True)
-def limit_without_slope(arrays, options):
+@continuous.mutant(gradient=True)
+def limit_without_slope(*arrays, **options):
     """The slope of the sigmoid is missing in the gradients"""
     return continuous_position_bias.vjp(*arrays, **options | {"limit": None})
 
 
-@_changed(gradient=True)
-def hidden_gradient_of_linear_distances(arrays, options):
+@continuous.mutant(gradient=True)
+def hidden_gradient_of_linear_distances(*arrays, **options):
     """The gradient of the weights has distances of the wrong kind"""
     other = "log" if options["distance"] == "linear" else "linear"
     found = continuous_position_bias.vjp(*arrays, **options)

@@ -160,41 +160,30 @@ def roots_of_the_scale(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _fire_changed(body=None, *, gradient=False):
-    """Register a mutant that has the arrays as a list, and the options."""
-    if body is None:
-        return lambda body: _fire_changed(body, gradient=gradient)
-
-    def mutant(*arrays, **options):
-        return body(list(arrays), options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return fire.mutant(mutant, gradient=gradient)
-
-
-@_fire_changed
-def not_normalised(arrays, options):
+@fire.mutant
+def not_normalised(*arrays, **options):
     """Every query is normalised as if at the threshold"""
     far = options["threshold"] * 0 + max(1.0, float(arrays[4].max(initial=0)))
     threshold = namespace(far).where(far > options["threshold"], far, options["threshold"])
     return fire_bias(*arrays, **options | {"threshold": astype(threshold, far.dtype)})
 
 
-@_fire_changed
-def threshold_ignored(arrays, options):
+@fire.mutant
+def threshold_ignored(*arrays, **options):
     """The threshold is ignored: every query is normalised by its own position"""
     return fire_bias(*arrays, **options | {"threshold": options["threshold"] * 0 + 1e-3})
 
 
-@_fire_changed
-def positions_from_one(arrays, options):
+@fire.mutant
+def positions_from_one(*arrays, **options):
     """Queries and keys count from one more than they should"""
+    arrays = list(arrays)
     arrays[4], arrays[5] = arrays[4] + 1, arrays[5] + 1
     return fire_bias(*arrays, **options)
 
 
-@_fire_changed
-def distance_is_linear(arrays, options):
+@fire.mutant
+def distance_is_linear(*arrays, **options):
     """The distance goes in as it is, without the logarithm"""
     return fire_bias(*arrays, **options | _linear(options))
 
@@ -204,42 +193,44 @@ def _linear(options):
     return {"log_rate": options["log_rate"] * 0 + 2.0**-30}
 
 
-@_fire_changed
-def normalised_by_the_key(arrays, options):
+@fire.mutant
+def normalised_by_the_key(*arrays, **options):
     """The denominator has the key's position instead of the query's"""
+    arrays = list(arrays)
     arrays[4], arrays[5] = arrays[5], arrays[4]
     return fire_bias(*arrays, **options).swapaxes(-1, -2)
 
 
-@_fire_changed
-def no_rectifier(arrays, options):
+@fire.mutant
+def no_rectifier(*arrays, **options):
     """The network has no maximum with 0: it is linear"""
     w, a, v, b, *positions = arrays
     positive = fire_bias(w, a, v, b, *positions, **options)
     return positive - fire_bias(-w, -a, v, 0 * b, *positions, **options)
 
 
-@_fire_changed
-def rate_squared(arrays, options):
+@fire.mutant
+def rate_squared(*arrays, **options):
     """The rate multiplies twice"""
     return fire_bias(*arrays, **options | {"log_rate": options["log_rate"] ** 2})
 
 
-@_fire_changed
-def output_biases_missing(arrays, options):
+@fire.mutant
+def output_biases_missing(*arrays, **options):
     """The biases of the output are missing"""
+    arrays = list(arrays)
     arrays[3] = 0 * arrays[3]
     return fire_bias(*arrays, **options)
 
 
-@_fire_changed
-def heads_reversed(arrays, options):
+@fire.mutant
+def heads_reversed(*arrays, **options):
     """Outputs of the network go to the heads in reverse order"""
     return fire_bias(*arrays, **options)[..., ::-1, :, :]
 
 
-@_fire_changed(gradient=True)
-def rectifier_passes_all(arrays, options):
+@fire.mutant(gradient=True)
+def rectifier_passes_all(*arrays, **options):
     """The gradient passes the maximum everywhere"""
     g, w, a, v, b, *positions = arrays
     found = list(fire_bias.vjp(g, w, a, v, b, *positions, **options))
@@ -247,8 +238,8 @@ def rectifier_passes_all(arrays, options):
     return (found[0] + other[0], found[1] + other[1], *found[2:])
 
 
-@_fire_changed(gradient=True)
-def output_gradient_without_biases(arrays, options):
+@fire.mutant(gradient=True)
+def output_gradient_without_biases(*arrays, **options):
     """The gradient of the output weights lacks the hidden biases"""
     g, w, a, v, b, *positions = arrays
     found = fire_bias.vjp(g, w, a, v, b, *positions, **options)
