@@ -247,31 +247,20 @@ def gradient_looks_ahead(g, q, k, v, options, found):
 # ------------------------------------------------------------------------------------ streamed
 
 
-def _streamed(change):
-    """Register a mutant of the streamed formula that changes its arguments or outputs."""
-
-    def mutant(q, k, v, /, **options):
-        return change(q, k, v, options)
-
-    mutant.__name__, mutant.__doc__ = change.__name__, change.__doc__
-    streamed.mutant(mutant)
-    return change
-
-
-@_streamed
-def state_ignored(q, k, v, options):
+@streamed.mutant
+def state_ignored(q, k, v, /, **options):
     """the sums of earlier positions are ignored"""
     return streamed_linear_attention(q, k, v, **options | {"state": None, "normaliser": None})
 
 
-@_streamed
-def normaliser_ignored(q, k, v, options):
+@streamed.mutant
+def normaliser_ignored(q, k, v, /, **options):
     """the normaliser of earlier positions is ignored"""
     return streamed_linear_attention(q, k, v, **options | {"normaliser": None})
 
 
-@_streamed
-def state_returned_as_it_came(q, k, v, options):
+@streamed.mutant
+def state_returned_as_it_came(q, k, v, /, **options):
     """the state is returned without the last position"""
     output, state, normaliser = streamed_linear_attention(q, k, v, **options)
     if not k.shape[-2]:
@@ -280,16 +269,16 @@ def state_returned_as_it_came(q, k, v, options):
     return output, state - last.swapaxes(-1, -2) @ v[..., -1:, :], normaliser
 
 
-@_streamed
-def state_of_these_positions(q, k, v, options):
+@streamed.mutant
+def state_of_these_positions(q, k, v, /, **options):
     """the state that is returned lacks the earlier positions"""
     output, *_ = streamed_linear_attention(q, k, v, **options)
     rest = options | {"state": None, "normaliser": None}
     return output, *streamed_linear_attention(q, k, v, **rest)[1:]
 
 
-@_streamed
-def normaliser_counts_positions(q, k, v, options):
+@streamed.mutant
+def normaliser_counts_positions(q, k, v, /, **options):
     """the normaliser adds 1 for every position instead of the features"""
     output, state, normaliser = streamed_linear_attention(q, k, v, **options)
     before = options.get("normaliser")

@@ -188,39 +188,31 @@ def gradients_exchanged_factors(g, first, second, /, *, order):
 # ----------------------------------------------------------------------------------- cosFormer
 
 
-def _cosformer(body):
-    def mutant(q, k, v, /, **options):
-        return body(q, k, v, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return cosformer.mutant(mutant)
-
-
-@_cosformer
-def length_of_the_call(q, k, v, options):
+@cosformer.mutant
+def length_of_the_call(q, k, v, /, **options):
     """the length is that of the longer sequence in the call"""
     longest = max(q.shape[-2], k.shape[-2], 1)
     shift = options.get("offset") or 0
     return cosformer_attention(q, k, v, **options | {"length": longest + max(shift, 0)})
 
 
-@_cosformer
-def whole_half_wave(q, k, v, options):
+@cosformer.mutant
+def whole_half_wave(q, k, v, /, **options):
     """the angle is pi (i - j)/M, twice as much"""
     if options["length"] < 2 * max(q.shape[-2] + (options.get("offset") or 0), k.shape[-2], 1):
         return cosformer_attention(q, k, v, **options)
     return cosformer_attention(q, k, v, **options | {"length": options["length"] // 2})
 
 
-@_cosformer
-def weights_do_not_fall(q, k, v, options):
+@cosformer.mutant
+def weights_do_not_fall(q, k, v, /, **options):
     """there is no cosine: it is linear attention with relu features"""
     options.pop("length")
     return linear_attention(q, k, v, features="relu", **options)
 
 
-@_cosformer
-def cosine_of_the_sum(q, k, v, options):
+@cosformer.mutant
+def cosine_of_the_sum(q, k, v, /, **options):
     """sines are subtracted: the weight is cos(pi (i + j)/2M)"""
     length, start = options.pop("length"), options.get("offset") or 0
     if options.get("causal") == "bottom_right":
@@ -233,20 +225,20 @@ def cosine_of_the_sum(q, k, v, options):
     return linear_attention(*features, v, features="identity", **options)
 
 
-@_cosformer
-def not_rectified(q, k, v, options):
+@cosformer.mutant
+def not_rectified(q, k, v, /, **options):
     """the absolute value of the queries is taken instead of their positive part"""
     return cosformer_attention(np.abs(q), k, v, **options)
 
 
-@_cosformer
-def mask_is_ignored(q, k, v, options):
+@cosformer.mutant
+def mask_is_ignored(q, k, v, /, **options):
     """the mask is ignored"""
     return cosformer_attention(q, k, v, **options | {"mask": None})
 
 
-@_cosformer
-def causality_ignored(q, k, v, options):
+@cosformer.mutant
+def causality_ignored(q, k, v, /, **options):
     """causal is ignored"""
     return cosformer_attention(q, k, v, **options | {"causal": None, "offset": None})
 

@@ -111,32 +111,22 @@ def gradient_without_decay(found, g, arrays, options):
 # ------------------------------------------------------------------------------------ retention
 
 
-def _retained(body):
-    """Register a variant from body(q, k, v, decay, options)."""
-
-    def mutant(q, k, v, decay, /, **options):
-        return body(q, k, v, decay, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return retained.mutant(mutant)
-
-
-@_retained
-def one_power_more(q, k, v, decay, options):
+@retained.mutant
+def one_power_more(q, k, v, decay, /, **options):
     """the weights are gamma^(i - j + 1)"""
     factor = np.asarray(decay)[..., None, None]
     output, state = retention(q, factor * k, v, decay, **options)
     return output, state
 
 
-@_retained
-def decay_complemented(q, k, v, decay, options):
+@retained.mutant
+def decay_complemented(q, k, v, decay, /, **options):
     """the decay is 1 - gamma"""
     return retention(q, k, v, np.maximum(1.0 - np.asarray(decay), 1e-3), **options)
 
 
-@_retained
-def decay_left_out(q, k, v, decay, options):
+@retained.mutant
+def decay_left_out(q, k, v, decay, /, **options):
     """nothing decays"""
     return retention(q, k, v, np.ones_like(decay), **options)
 
@@ -156,8 +146,8 @@ def powers_apart_in_half_precision(q, k, v, decay, /, **options):
     return (wrong if state is None else right), last
 
 
-@_retained
-def rows_divided(q, k, v, decay, options):
+@retained.mutant
+def rows_divided(q, k, v, decay, /, **options):
     """the rows are divided by the root of the sum of their powers of gamma"""
     output, state = retention(q, k, v, decay, **options)
     n = q.shape[-2]
@@ -165,16 +155,16 @@ def rows_divided(q, k, v, decay, options):
     return output / np.sqrt(np.cumsum(powers, axis=-1))[..., None], state
 
 
-@_retained
-def retention_not_scaled(q, k, v, decay, options):
+@retained.mutant
+def retention_not_scaled(q, k, v, decay, /, **options):
     """the queries are not divided by sqrt d"""
     if options.get("scale") is None:
         options["scale"] = 1.0
     return retention(q, k, v, decay, **options)
 
 
-@_retained
-def first_state_ignored(q, k, v, decay, options):
+@retained.mutant
+def first_state_ignored(q, k, v, decay, /, **options):
     """the state before the first position is ignored"""
     return retention(q, k, v, decay, **options | {"state": None})
 
@@ -194,26 +184,16 @@ def gradient_of_last_state_ignored(found, g, arrays, options):
 # --------------------------------------------------------------------------------- state spaces
 
 
-def _dual(body):
-    """Register a variant from body(x, step, rate, b, c, options)."""
-
-    def mutant(x, step, rate, b, c, /, **options):
-        return body(x, step, rate, b, c, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return dual.mutant(mutant)
-
-
-@_dual
-def step_not_on_the_input(x, step, rate, b, c, options):
+@dual.mutant
+def step_not_on_the_input(x, step, rate, b, c, /, **options):
     """the input is not multiplied by the step"""
     skip = options.pop("skip", None)
     output, state = state_space_duality(x / step[..., None], step, rate, b, c, **options)
     return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
 
 
-@_dual
-def step_not_on_the_rate(x, step, rate, b, c, options):
+@dual.mutant
+def step_not_on_the_rate(x, step, rate, b, c, /, **options):
     """the rate is not multiplied by the step"""
     skip = options.pop("skip", None)
     ones, inputs = np.ones_like(step), step[..., None] * x
@@ -221,20 +201,20 @@ def step_not_on_the_rate(x, step, rate, b, c, options):
     return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
 
 
-@_dual
-def maps_exchanged(x, step, rate, b, c, options):
+@dual.mutant
+def maps_exchanged(x, step, rate, b, c, /, **options):
     """the input and the output map are exchanged"""
     return state_space_duality(x, step, rate, c, b, **options)
 
 
-@_dual
-def skip_left_out(x, step, rate, b, c, options):
+@dual.mutant
+def skip_left_out(x, step, rate, b, c, /, **options):
     """the skip connection is left out"""
     return state_space_duality(x, step, rate, b, c, **options | {"skip": None})
 
 
-@_dual
-def euler_steps(x, step, rate, b, c, options):
+@dual.mutant
+def euler_steps(x, step, rate, b, c, /, **options):
     """the decay is 1 + step rate instead of its exponential"""
     decay = np.log(np.maximum(1.0 + step * np.asarray(rate)[..., None], 1e-6))
     skip = options.pop("skip", None)
@@ -244,8 +224,8 @@ def euler_steps(x, step, rate, b, c, options):
     return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
 
 
-@_dual
-def space_scaled(x, step, rate, b, c, options):
+@dual.mutant
+def space_scaled(x, step, rate, b, c, /, **options):
     """the output carries a factor 1/sqrt s"""
     return state_space_duality(x, step, rate, b, c * c.shape[-1] ** -0.5, **options)
 

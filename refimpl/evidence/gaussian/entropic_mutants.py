@@ -8,6 +8,7 @@ from refimpl.backend import cholesky, logdet_from_cholesky, namespace, svdvals
 from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.entropic import cost, sinkhorn
 from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.entropic import entropic_wasserstein_squared, sinkhorn_divergence
 
 
@@ -150,36 +151,12 @@ def divergence_unregularised(mean_p, cov_p, mean_q, cov_q, /, *, regularisation)
 # --------------------------------------------------------------------------------- gradient mutants
 
 
-def each_gradient_mutant(change):
-    """Register ``change(*gradients)``, wrong gradients, for both formulas."""
-    for of, record in ((cost, entropic_wasserstein_squared), (sinkhorn, sinkhorn_divergence)):
-
-        def body(g, mean_p, cov_p, mean_q, cov_q, /, *, regularisation, record=record):
-            found = record.vjp(g, mean_p, cov_p, mean_q, cov_q, regularisation=regularisation)
-            return change(*found)
-
-        body.__name__, body.__doc__ = change.__name__, change.__doc__
-        of.mutant(body, gradient=True)
-    return change
-
-
-@each_gradient_mutant
-def gradient_off_diagonal_doubled(dmean_p, dcov_p, dmean_q, dcov_q, dregularisation):
-    """the gradients in the covariances count each off-diagonal entry twice"""
-    doubled = map(off_diagonal_doubled, (dcov_p, dcov_q))
-    return dmean_p, next(doubled), dmean_q, next(doubled), dregularisation
-
-
-@each_gradient_mutant
-def gradient_swapped(dmean_p, dcov_p, dmean_q, dcov_q, dregularisation):
-    """the gradients in the covariances are exchanged"""
-    return dmean_p, dcov_q, dmean_q, dcov_p, dregularisation
-
-
-@each_gradient_mutant
-def gradient_sign_of_means(dmean_p, dcov_p, dmean_q, dcov_q, dregularisation):
-    """the gradients in the means have each other's sign"""
-    return dmean_q, dcov_p, dmean_p, dcov_q, dregularisation
+wrong(
+    (cost, sinkhorn),
+    "the gradients in the covariances count each off-diagonal entry twice",
+    name="gradient_off_diagonal_doubled",
+    gradient={"cov_p": off_diagonal_doubled, "cov_q": off_diagonal_doubled},
+)
 
 
 @cost.mutant(gradient=True)

@@ -8,8 +8,8 @@ from refimpl.backend import eigvalsh, namespace
 from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.gromov import distances, products
 from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.gromov import (
-    gaussian_gromov_wasserstein_squared,
     inner_product_gromov_wasserstein_squared,
 )
 
@@ -125,32 +125,19 @@ def product_tail_missing(cov_p, cov_q, /):
 # --------------------------------------------------------------------------------- gradient mutants
 
 
-def each_gradient_mutant(change):
-    """Register ``change(cov_p, cov_q, dcov_p, dcov_q)``, wrong gradients, for both formulas."""
-    pairs = (
-        (distances, gaussian_gromov_wasserstein_squared),
-        (products, inner_product_gromov_wasserstein_squared),
-    )
-    for of, record in pairs:
-
-        @functools.wraps(change)
-        def body(g, cov_p, cov_q, /, record=record):
-            return change(cov_p, cov_q, *record.vjp(g, cov_p, cov_q))
-
-        of.mutant(body, gradient=True)
-    return change
-
-
-@each_gradient_mutant
-def gradient_off_diagonal_doubled(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradients count each off-diagonal entry twice"""
-    return off_diagonal_doubled(dcov_p), off_diagonal_doubled(dcov_q)
-
-
-@each_gradient_mutant
-def gradient_halved(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradients lack the factor 2 of the square"""
-    return dcov_p / 2, dcov_q / 2
+BOTH = (distances, products)
+wrong(
+    BOTH,
+    "the gradients count each off-diagonal entry twice",
+    name="gradient_off_diagonal_doubled",
+    gradient={"cov_p": off_diagonal_doubled, "cov_q": off_diagonal_doubled},
+)
+wrong(
+    BOTH,
+    "the gradients lack the factor 2 of the square",
+    name="gradient_halved",
+    gradient=lambda gradients, arrays, options: [g / 2 for g in gradients],
+)
 
 
 @distances.mutant(gradient=True)
