@@ -98,6 +98,17 @@ def an_empty_part_changes_nothing(f, case):
         yield Claim(a, b, _size(case))
 
 
+@merge.law
+def what_an_empty_part_holds_is_inert(f, case):
+    """A part that saw no key may hold anything, NaN too"""
+    outputs, logsumexps = case.arrays
+    xp = namespace(outputs)
+    is_empty = (logsumexps == -xp.inf)[..., None]
+    filled = (xp.where(is_empty, x, outputs).astype(outputs.dtype) for x in (xp.nan, 0.0))
+    for a, b in zip(*(f(x, logsumexps) for x in filled), strict=True):
+        yield Claim(a, b, 0.0)
+
+
 @merge.closed_form
 def a_part_with_itself(rng, shape):
     """Equal parts keep the output and add log p"""
