@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.core import semidefinite_factor, symmetric
+from refimpl.core import semidefinite_factor, symmetric, weighted_sum
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2.0**-20)])
@@ -31,3 +31,14 @@ def test_an_eigenvalue_may_be_negative_by_d_roundings_of_the_largest(dtype, d):
     assert not is_definite
     with pytest.raises(np.linalg.LinAlgError, match="^s: .*not positive definite"):
         semidefinite_factor("s", with_smallest(-1.2 * tolerance))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_an_entry_of_weight_zero_is_absent_whatever_it_holds(dtype):
+    weights = np.array([[0.0, 1.0, 0.0], [0.25, 0.5, 0.25], [1.0, 0.0, 0.0]], dtype)
+    values = np.array([[np.nan, np.inf], [2.0, 3.0], [4.0, -np.inf]], dtype)
+    expected = [[2.0, 3.0], [np.nan, np.nan], [np.nan, np.inf]]
+    with np.errstate(all="ignore"):
+        found = weighted_sum(weights, values)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == dtype

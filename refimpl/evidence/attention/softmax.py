@@ -191,6 +191,26 @@ def convex_hull(f, case):
 attention.law(linear_in(2, "values", _size))
 
 
+def what_no_query_sees_is_inert(f, case):
+    """Keys that the mask hides from every query may hold anything, NaN too"""
+    mask, (_, k, *_) = case.options.get("mask"), case.arrays
+    if mask is None or mask.shape[-1] != k.shape[-2]:
+        return
+    xp = namespace(k)
+    hidden = ~mask.any(axis=tuple(range(mask.ndim - 1)))[:, None]
+
+    def holding(value):
+        q, *others = case.arrays
+        filled = (xp.where(hidden, value, x).astype(x.dtype) for x in others)
+        return case.with_arrays(q, *filled).call(f)
+
+    yield Claim(holding(xp.nan), holding(0.0), _size(case))
+
+
+for of in ALL:
+    of.law(what_no_query_sees_is_inert)
+
+
 def key_permutation(columns):
     """The law for a formula in whose output reversed keys show as ``columns`` of it."""
 
