@@ -27,9 +27,9 @@ from refimpl.backend import is_array, weak
 _LARGEST = 2**62
 # What an axis can have, and how often a loop is let run: a slip must not hang the caller.
 _LONGEST = 2**24
-# Where a bound is only there against slips, it is named only to whom it stops.
-_LEAST_LIMIT = 1000
 _MOST_LOOPS = 100_000
+# A bound that is only there against slips is named to those alone whom it stops.
+_LEAST_LIMIT = 1000
 
 
 class Choice(NamedTuple):
