@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import itertools
 import json
 import platform
 import time
@@ -29,8 +28,6 @@ from refimpl.check.trial import Plan
 from refimpl.evidence import Case, Evidence, evidence
 from refimpl.formula import Formula, find, formulas
 from refimpl.testing import broken_claims
-
-SIZES = (3, 4, 5, 2)
 
 
 class Outcome(NamedTuple):
@@ -86,8 +83,7 @@ def laws(formula: Formula) -> Iterator[Outcome]:
 
 
 def _case(of: Evidence, regime: str) -> Case:
-    axes = of.fit(dict(zip(of.formula.axes, itertools.cycle(SIZES), strict=False)))
-    return of.sample(regime, axes, (2,))
+    return of.sample(regime, of.axes(), (2,))
 
 
 def _judged(question, function: Callable, case: Case, dtype: str, asked: str) -> Outcome:

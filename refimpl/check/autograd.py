@@ -27,13 +27,9 @@ def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Ans
 
 def asked_names(problem: Problem) -> list[str]:
     """Float arrays of the case that have a gradient, in the order of the formula's gradients."""
-    given = _named(problem, problem.case.arrays, problem.case.options)
-    return [n for n in problem.formula.pulled(problem.case) if given[n].dtype.kind == "f"]
-
-
-def _named(problem: Problem, arrays, keywords: dict) -> dict:
-    """Arrays by name, those that are passed by keyword too."""
-    return dict(zip([a.name for a in problem.formula.arguments], arrays, strict=True)) | keywords
+    formula, case = problem.formula, problem.case
+    given = formula.by_name(case.arrays, case.options)
+    return [name for name in formula.pulled(case.options) if given[name].dtype.kind == "f"]
 
 
 def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
@@ -41,7 +37,7 @@ def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     convert = CONVERTERS[candidate.library]
     converted = tuple(convert(x, problem.dtype) for x in g)
     result = candidate.gradient_function(problem.formula.packed(converted), *arrays, **keywords)
-    every, wanted = problem.formula.pulled(problem.case), asked_names(problem)
+    every, wanted = problem.formula.pulled(problem.case.options), asked_names(problem)
     if isinstance(result, (tuple, list)) and len(result) == len(every):
         result = tuple(x for name, x in zip(every, result, strict=True) if name in wanted)
     return read(result, len(wanted))
@@ -51,7 +47,7 @@ def _by_torch(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     import torch
 
     arrays, keywords = candidate.prepare(problem)
-    given = _named(problem, arrays, keywords)
+    given = problem.formula.by_name(arrays, keywords)
     wanted = [given[name] for name in asked_names(problem)]
     for x in wanted:
         x.requires_grad_(True)
@@ -69,7 +65,7 @@ def _by_jax(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     import jax.numpy as jnp
 
     arrays, keywords = candidate.prepare(problem)
-    given, names = _named(problem, arrays, keywords), asked_names(problem)
+    given, names = problem.formula.by_name(arrays, keywords), asked_names(problem)
 
     def of_wanted(*wanted):
         changed = given | dict(zip(names, wanted, strict=True))

@@ -162,10 +162,9 @@ def _shows(trial: Trial, mistake: Mistake) -> bool:
 
 
 def _small_plans(of: Evidence) -> Iterator[Plan]:
-    axes = of.fit(dict(zip(of.formula.axes, itertools.cycle((3, 4, 5, 2)), strict=False)))
     for regime in of.regimes.values():
         for variant in ({}, *of.variants):
-            case = of.sample(regime.name, axes).with_options(**variant)
+            case = of.sample(regime.name, of.axes()).with_options(**variant)
             yield Plan(case, regime.name, variant=tuple(variant.items()))
 
 
@@ -304,8 +303,8 @@ def _gradient_by_differences(mutant: Mutant) -> Callable:
 
     def outputs(trial: Trial) -> tuple:
         case, wanted = trial.problem.case, asked_names(trial.problem)
-        arrays = dict(zip(trial.problem.formula.inputs, case.arrays, strict=False)) | case.options
-        if sum(arrays[name].size for name in wanted) > 200:
+        given = trial.problem.formula.by_name(case.arrays, case.options)
+        if sum(given[name].size for name in wanted) > 200:
             raise ValueError("too large for differences")
         return tuple(_difference(mutant, trial, name) for name in wanted)
 
@@ -314,7 +313,8 @@ def _gradient_by_differences(mutant: Mutant) -> Callable:
 
 def _difference(mutant: Mutant, trial: Trial, name: str) -> np.ndarray:
     case, names = trial.problem.case, [a.name for a in trial.problem.formula.arguments]
-    x = np.asarray(case.arrays[names.index(name)] if name in names else case.options[name], float)
+    given = trial.problem.formula.by_name(case.arrays, case.options)
+    x = np.asarray(given[name], float)
     gradient_of_x = np.empty(x.size)
     step = 1e-5
     for entry in range(x.size):
@@ -322,10 +322,10 @@ def _difference(mutant: Mutant, trial: Trial, name: str) -> np.ndarray:
         for sign in (1.0, -1.0):
             moved = x.copy().ravel()
             moved[entry] += sign * step
-            changed = {name: moved.reshape(x.shape)}
-            arrays = [changed.pop(n, y) for n, y in zip(names, case.arrays, strict=True)]
+            changed = given | {name: moved.reshape(x.shape)}
+            arrays = [changed.pop(n) for n in names]
             with np.errstate(all="ignore"):
-                values = as_outputs(mutant.body(*arrays, **case.options | changed))
+                values = as_outputs(mutant.body(*arrays, **changed))
                 total += sign * sum(
                     float(np.nansum(g * y)) for g, y in zip(trial.cotangents, values, strict=True)
                 )

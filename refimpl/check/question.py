@@ -84,7 +84,7 @@ class Gradients:
         g = formula.packed(trial.cotangents)
         with np.errstate(all="ignore"):
             found = as_outputs(mutant.body(g, *case.arrays, **case.options))
-        by_name = dict(zip(formula.pulled(case), found, strict=True))
+        by_name = dict(zip(formula.pulled(case.options), found, strict=True))
         return tuple(by_name[name] for name in asked_names(trial.problem))
 
     def of_case(self, trial: Trial, case) -> tuple[np.ndarray, ...]:

@@ -25,13 +25,13 @@ from refimpl.check.trial import (
     Result,
     Trial,
 )
-from refimpl.evidence import Case, ClosedForm, Evidence, Regime, evidence
+from refimpl.evidence import SMALL, Case, ClosedForm, Evidence, Regime, evidence
 from refimpl.formula import Formula
 
-# Sizes of the axes, in order of appearance: fewer keys than queries, more, as many; one; ragged
+# Sizes of the axes, in order of appearance: fewer queries than keys, more, as many; one; ragged
 # tile edges.
 PATTERNS = (
-    (3, 4, 5, 2),
+    SMALL,
     (5, 4, 3, 6),
     (4, 6, 4, 5),
     (1, 1, 1, 1),
@@ -100,19 +100,13 @@ class Run:
             if other != batch and len(other) < len(batch):
                 yield from self._sampled(regimes[0], PATTERNS[0], other)
 
-    def axes(self, pattern: tuple[int, ...], empty: str = "") -> dict[str, int]:
-        names = self.formula.axes
-        sizes = {name: pattern[i % len(pattern)] for i, name in enumerate(names)}
-        sizes |= {name: sizes[leader] for name, leader in self.tie.items()}
-        return self.of.fit(sizes | ({empty: 0} if empty else {}))
-
     def _sampled(
         self, regime: Regime, pattern, batch, variant: dict | None = None, empty: str = ""
     ) -> Iterator[Plan]:
         variant = variant or {}
         if variant.keys() & self.user.keys():
             return
-        axes = self.axes(pattern, empty)
+        axes = self.of.axes(pattern, self.tie, empty)
         case = self.of.sample(regime.name, axes, batch, self.seed).with_options(**variant)
         options = self.taken(case)
         if options is not None:
@@ -129,7 +123,7 @@ class Run:
     def _closed_form(self, form: ClosedForm, pattern, batch) -> Iterator[Plan]:
         rng = np.random.default_rng(self.seed)
         try:
-            case, _ = form.sample(rng, self.formula.shapes(self.axes(pattern), batch))
+            case, _ = form.sample(rng, self.formula.shapes(self.of.axes(pattern, self.tie), batch))
         except _REFUSED:
             return
         options = self.taken(case)

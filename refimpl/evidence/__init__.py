@@ -22,6 +22,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -121,6 +122,10 @@ class Sizes(NamedTuple):
         return max(self.minimum, size - size % self.multiple)
 
 
+# All axes differ, and there are fewer queries than keys.
+SMALL = (3, 4, 5, 2)
+
+
 class Evidence:
     """The record of one formula. See the module's docstring for what goes in.
 
@@ -216,6 +221,14 @@ class Evidence:
         return sizes
 
     # ------------------------------------------------------------------------------ sampling
+
+    def axes(
+        self, pattern: Iterable[int] = SMALL, ties: Mapping[str, str] | None = None, empty: str = ""
+    ) -> dict[str, int]:
+        """Sizes in order of appearance, moved to allowed ones; ``ties`` are as long as others."""
+        sizes = dict(zip(self.formula.axes, itertools.cycle(pattern), strict=False))
+        sizes |= {name: sizes[leader] for name, leader in (ties or {}).items()}
+        return self.fit(sizes | ({empty: 0} if empty else {}))
 
     def fit(self, axes: Mapping[str, int], *, allow_empty: bool = True) -> dict[str, int]:
         """Axis sizes moved to allowed ones; 0 stays where the axis may be empty."""

@@ -17,8 +17,6 @@ import numpy as np
 from refimpl.formula import Formula, as_tuple
 from refimpl.formula.arguments import Argument
 
-CONSTANT = (int, float, np.floating, type(None))
-
 
 class Mutant(NamedTuple):
     """A named wrong variant; ``source`` is the thread of the public bug that it repeats, if any.
@@ -279,7 +277,7 @@ def _gradients(formula: Formula) -> Iterator[tuple[str, Callable, str]]:
 def _with_gradients(formula: Formula, changes: Mapping[str, Callable]) -> Callable:
     def changed(g, *arrays, **options):
         gradients = formula.vjp(g, *arrays, **options)
-        pairs = zip(_pulled(formula, options), gradients, strict=True)
+        pairs = zip(formula.pulled(options), gradients, strict=True)
         return tuple(changes.get(name, lambda x: x)(x) for name, x in pairs)
 
     return changed
@@ -287,17 +285,9 @@ def _with_gradients(formula: Formula, changes: Mapping[str, Callable]) -> Callab
 
 def _with_swapped_gradients(formula: Formula, a: str, b: str) -> Callable:
     def changed(g, *arrays, **options):
-        names = _pulled(formula, options)
+        names = formula.pulled(options)
         found = dict(zip(names, formula.vjp(g, *arrays, **options), strict=True))
         found[a], found[b] = found[b], found[a]
         return tuple(found[name] for name in names)
 
     return changed
-
-
-def _pulled(formula: Formula, options: Mapping[str, Any]) -> list[str]:
-    return [
-        name
-        for name in formula.differentiable
-        if name not in formula.keywords or not isinstance(options.get(name), CONSTANT)
-    ]

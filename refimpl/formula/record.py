@@ -142,9 +142,8 @@ class Formula:
         """
         if not self.differentiable:
             raise TypeError(f"{self.name} has no gradient: {self.reason}")
-        constants = {
-            n for n in self.keywords if isinstance(options.get(n), (numbers.Number, type(None)))
-        }
+        # Beforehand: a number is an array once it is prepared.
+        pulled = self.pulled(options)
         arrays, options, extents = self.prepare(arrays, options)
         chosen = self.choose(form, extents, options)
         body, taken = chosen.vjp, options
@@ -157,11 +156,11 @@ class Formula:
                 gradients = body(g, *arrays, **taken)
             except (ValueError, TypeError, IndexError) as error:
                 raise self._named(error) from None
-        given = dict(zip([a.name for a in self.arguments], arrays, strict=True)) | options
+        given = self.by_name(arrays, options)
         return tuple(
             backend.unbroadcast(gradient, given[name].shape)
             for name, gradient in zip(self.differentiable, gradients, strict=True)
-            if name not in constants
+            if name in pulled
         )
 
     def oracle_vjp(self, g, *arrays, **options) -> tuple:
@@ -178,16 +177,20 @@ class Formula:
     def pull(self, g: tuple, case, form: str | None = None) -> dict[str, Any]:
         """Name -> gradient of the arrays that have one in this case, for a tuple of cotangents."""
         gradients = self.vjp(self.packed(g), *case.arrays, form=form, **case.options)
-        return dict(zip(self.pulled(case), gradients, strict=True))
+        return dict(zip(self.pulled(case.options), gradients, strict=True))
 
-    def pulled(self, case) -> tuple[str, ...]:
-        """Names of the arrays that have a gradient in this case, in the order of the gradients."""
+    def pulled(self, options: Mapping) -> tuple[str, ...]:
+        """Names of the arrays that have a gradient under these options, in the gradients' order."""
         constant = (numbers.Number, type(None))
         return tuple(
             name
             for name in self.differentiable
-            if name not in self.keywords or not isinstance(case.options.get(name), constant)
+            if name not in self.keywords or not isinstance(options.get(name), constant)
         )
+
+    def by_name(self, arrays, options: Mapping) -> dict[str, Any]:
+        """The positional arrays by name, and the options beside them."""
+        return dict(zip([a.name for a in self.arguments], arrays, strict=True)) | options
 
     def packed(self, outputs: tuple):
         """What the formula takes as its cotangent, or returns: a tuple only of several outputs."""
@@ -271,7 +274,7 @@ class Formula:
         several = len(cores) > 1
         if several and not (isinstance(g, tuple) and len(g) == len(cores)):
             raise TypeError(f"{self.name}: g: expected a tuple of {len(cores)} cotangents")
-        given = dict(zip([a.name for a in self.arguments], arrays, strict=True)) | options
+        given = self.by_name(arrays, options)
         given = {n: given[n] for n in self.inputs if given.get(n) is not None}
         real = [v for n, v in given.items() if self.inputs[n].kind == "real"]
         dtype = backend.result_type(*(real or list(given.values())[:1]))

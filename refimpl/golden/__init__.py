@@ -63,8 +63,8 @@ def as_arrays(formula: Formula, content: dict) -> dict[str, np.ndarray]:
     table = {}
     for index, case in enumerate(content["cases"]):
         arrays, options = arguments(case)
-        named = dict(zip([a.name for a in formula.arguments], arrays, strict=True))
-        named |= {k: v for k, v in options.items() if isinstance(v, np.ndarray)}
+        by_keyword = {k: v for k, v in options.items() if isinstance(v, np.ndarray)}
+        named = formula.by_name(arrays, by_keyword)
         plain = {k: v for k, v in options.items() if not isinstance(v, np.ndarray)}
         named |= {f"output{i}": decode(y) for i, y in enumerate(case["outputs"])}
         named |= {"name": case["name"], "options": json.dumps(plain)}

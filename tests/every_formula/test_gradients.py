@@ -55,7 +55,7 @@ def _moved(formula, case, directions, step):
 def _given_arrays(formula, case):
     """Name -> (array, is it a symmetric matrix, kind) of every differentiable array."""
     arguments = [*formula.arguments, *formula.keywords.values()]
-    values = dict(zip([a.name for a in formula.arguments], case.arrays, strict=True)) | case.options
+    values = formula.by_name(case.arrays, case.options)
     return {
         a.name: (values[a.name], len(a.core) >= 2 and a.core[-2] == a.core[-1], a.kind)
         for a in arguments

@@ -30,9 +30,9 @@ def _case(formula, regime, batch, seed=0):
     """Arrays by name, keyword arrays included, and other options."""
     of = evidence(formula)
     case = of.sample(regime, of.fit(dict.fromkeys(formula.axes, 3)), batch, seed)
-    arrays = dict(zip([a.name for a in formula.arguments], case.arrays, strict=True))
     given = {k: v for k, v in case.options.items() if isinstance(v, np.ndarray)}
-    return arrays | given, {k: v for k, v in case.options.items() if k not in given}
+    others = {k: v for k, v in case.options.items() if k not in given}
+    return formula.by_name(case.arrays, given), others
 
 
 def _call(f, formula, arrays, options):

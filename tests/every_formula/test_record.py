@@ -40,7 +40,7 @@ def _cases(formula):
     """Every regime with every variant, at small sizes."""
     of = evidence(formula)
     for pattern, batch in itertools.product(PATTERNS, ((2,), ())):
-        axes = of.fit(dict(zip(formula.axes, itertools.cycle(pattern), strict=False)))
+        axes = of.axes(pattern)
         for regime in of.regimes:
             for variant in ({}, *of.variants):
                 yield of.sample(regime, axes, batch).with_options(**variant)
