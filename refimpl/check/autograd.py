@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.check.budget import Problem
-from refimpl.check.candidate import CONVERTERS, Answer, Candidate, CannotRun, Refusal, read, silence
+from refimpl.check.candidate import (
+    CONVERTERS,
+    FINDINGS,
+    Answer,
+    Candidate,
+    CannotRun,
+    Refusal,
+    read,
+    silence,
+)
 
 
 def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Answer | Refusal:
@@ -20,7 +29,7 @@ def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Ans
                 return _by_jax(candidate, problem, g)
     except CannotRun:
         raise
-    except Exception as error:  # whatever a candidate raises is a finding about it
+    except FINDINGS as error:
         return Refusal(error)
     raise CannotRun("gradients need torch or JAX arrays, or --vjp module:function")
 

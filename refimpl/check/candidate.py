@@ -50,6 +50,10 @@ class Answer(NamedTuple):
     notes: tuple[tuple[str, str], ...] = ()
 
 
+FINDINGS = (Exception, SystemExit)
+"""Whatever a candidate raises is a finding about it; its exit must not become our exit code."""
+
+
 class Refusal(NamedTuple):
     """What a candidate raised instead."""
 
@@ -118,7 +122,7 @@ class Candidate:
             answer = read(result, len(problem.formula.signature.outputs))
         except CannotRun:
             raise
-        except Exception as error:  # whatever a candidate raises is a finding about it
+        except FINDINGS as error:
             return Refusal(error)
         changed = [
             a.name
@@ -167,7 +171,8 @@ def read(result: Any, count: int) -> Answer:
     for host in hosts:
         if host.dtype.kind not in "fiub":
             raise TypeError(f"returned {host.dtype}, expected real numbers")
-    return Answer(tuple(h.astype(np.float64) for h in hosts), names, notes)
+    # A subclass brings its own arithmetic: what is judged is its numbers.
+    return Answer(tuple(h.astype(np.float64, subok=False) for h in hosts), names, notes)
 
 
 # -------------------------------------------------------------------------------- libraries

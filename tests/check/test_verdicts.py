@@ -216,6 +216,40 @@ def test_honest_candidates_pass_with_their_limits_noted():
         assert any(word in note.text for note in result.notes), result.notes
 
 
+def test_a_candidate_that_ends_the_program_does_not_pass():
+    def leaves(q, k, v):
+        raise SystemExit(0)
+
+    calls = []
+
+    def leaves_later(q, k, v):
+        calls.append(q.shape)
+        if len(calls) > 1:
+            raise SystemExit(0)
+        return refimpl.softmax_attention(q, k, v)
+
+    def leaves_backward(g, q, k, v):
+        raise SystemExit(0)
+
+    assert _verdict(leaves).verdict == "could not run"
+    assert _verdict(leaves_later).verdict == "fail"
+    backward = Candidate("leaves", refimpl.softmax_attention, "numpy", leaves_backward)
+    assert check(ATTENTION, backward, gradients=True).verdict == "could not run"
+
+
+def test_an_array_with_an_arithmetic_of_its_own_is_judged_by_its_numbers():
+    class AlwaysEqual(np.ndarray):
+        def __sub__(self, other):
+            return np.zeros(self.shape)
+
+        __rsub__ = __sub__
+
+    def wrong(q, k, v):
+        return np.zeros(q.shape[:-1] + v.shape[-1:]).view(AlwaysEqual)
+
+    assert _verdict(wrong).verdict == "fail"
+
+
 def test_an_implementation_may_be_for_inputs_of_one_kind():
     slopes = find("alibi_slopes")
 
