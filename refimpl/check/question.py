@@ -6,12 +6,22 @@ answer, and what a wrong variant would have answered.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from refimpl.check.autograd import asked_names, candidate_gradients
-from refimpl.check.budget import REPLICATES, Bound, Problem, as_outputs, bounds, value_bounds
+from refimpl.check.budget import (
+    REPLICATES,
+    Bound,
+    OwnRun,
+    Problem,
+    allowed_forms,
+    as_outputs,
+    bounds,
+    value_bounds,
+)
 from refimpl.check.candidate import Candidate
 from refimpl.check.trial import Plan, Trial
 from refimpl.evidence import Evidence, Mutant
@@ -94,11 +104,11 @@ class Gradients:
     def _bounds(self, problem: Problem, g: tuple, wanted: tuple) -> list[Bound]:
         names = asked_names(problem)
         cores = [self.of.formula.inputs[name].core for name in names]
-        runs = [tuple(run[name] for name in names) for run in self._runs(problem, g)]
+        runs = list(self._runs(problem, g, names))
         sizes = self._term_sizes(problem, g, names)
         return bounds(problem.dtype, wanted, cores, self.of.budget, runs, sizes)
 
-    def _runs(self, problem: Problem, g: tuple):
+    def _runs(self, problem: Problem, g: tuple, names: list[str]) -> Iterator[OwnRun]:
         """Our own gradients in the precision, on the inputs and on their neighbours.
 
         Cotangents have neighbours too: a gradient that only adds them up has no other input.
@@ -106,14 +116,16 @@ class Gradients:
         rng, case = np.random.default_rng(self.seed), problem.case
         moved = [(problem.nudged(rng), g) for _ in range(REPLICATES)]
         pulled = [(case, tuple(problem.nudge(rng, x) for x in g)) for _ in range(REPLICATES)]
-        for form in ["plain"] if self.strict else problem.formula.forms:
+        forms = allowed_forms(problem.formula, self.strict)
+        # Others have the plain form's gradient.
+        for form in [f for f in forms if f.vjp is not None]:
             for near, cotangents in ((case, g), *moved, *pulled):
                 low = tuple(cast(x, problem.dtype) for x in cotangents)
                 try:
-                    found = problem.formula.pull(low, problem.in_precision(near), form)
+                    found = problem.formula.pull(low, problem.in_precision(near), form.name)
                 except (np.linalg.LinAlgError, ValueError, FloatingPointError):
                     continue
-                yield {name: np.asarray(x, dtype=np.float64) for name, x in found.items()}
+                yield OwnRun(as_outputs(tuple(found[name] for name in names)), form.loses)
 
     def _term_sizes(self, problem: Problem, g: tuple, names: list[str]) -> list[float]:
         """The size of the terms of each gradient, 0 where the evidence does not say."""

@@ -260,6 +260,9 @@ class Run:
             if trial.plan.advisory and not trial.ok:
                 statement = self.of.regimes[trial.plan.regime].statement
                 self.result.note(kinds.ADVISORY, f"fails where honest code may: {statement}")
+        for loses, factor in self.result.losses.items():
+            text = f"passes only as code does whose {loses}: {factor:.2g} times"
+            self.result.note(kinds.LOSS, f"{text} what {self.dtype} allows")
 
     def _is_expected(self, dtype: str) -> bool:
         """Whether outputs of this formula may have this type; indices are whole numbers of any."""

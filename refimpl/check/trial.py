@@ -19,8 +19,8 @@ SECONDS = 6.0
 """Time for trials where nobody says otherwise."""
 
 # Kinds of notes; a report prints the text, decisions read the kind.
-OVERWRITES, TYPE, LIMIT, RANDOM, ADVISORY, EXTRA = (
-    *("overwrites", "type", "limit", "random", "advisory", "extra"),
+OVERWRITES, TYPE, LIMIT, RANDOM, ADVISORY, EXTRA, LOSS = (
+    *("overwrites", "type", "limit", "random", "advisory", "extra", "loss"),
 )
 
 
@@ -145,6 +145,14 @@ class Result:
     @property
     def failures(self) -> list[Trial]:
         return [t for t in self.judged if not t.ok]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """What passing outputs lose digits by, and the largest factor over the bound without it."""
+        found: dict[str, float] = {}
+        for judgement in (j for t in self.judged if t.ok for j in t.judgements if j.loses):
+            found[judgement.loses] = max(judgement.factor, found.get(judgement.loses, 1.0))
+        return found
 
     @property
     def worst(self) -> Trial | None:

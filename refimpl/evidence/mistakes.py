@@ -2,7 +2,8 @@
 
 Nobody writes the general ones: a sign, a factor, an option ignored, arguments exchanged, a matrix
 transposed, a gradient missing. :func:`general` makes them. What is special to a formula is said in
-one line by :func:`wrong`; a public bug with code of its own is a decorated function.
+one line by :func:`wrong`, or as a changed term of a :class:`Textbook`; a public bug with code of
+its own is a decorated function.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +96,35 @@ def wrong_gradients(of: Any) -> Callable:
         return of.mutant(mutant, gradient=True)
 
     return register
+
+
+class Textbook(NamedTuple):
+    """A formula as a paper prints it: named terms of its arguments, and the whole made of them.
+
+    ``terms(*arrays, **options)`` gives the terms by name, ``whole(**terms)`` the output.
+    """
+
+    of: Any
+    terms: Callable[..., Mapping[str, Any]]
+    whole: Callable
+
+    def wrong(self, says: str, *, name: str = "", source: str = "", **changes: Any) -> None:
+        """Register the mistake that some terms are others: values, or functions of what is given.
+
+        Such a function gets the arrays, the options and the right terms as attributes of one
+        object: ``trace=lambda t: t.trace / t.d``.
+        """
+
+        def body(*arrays, **options):
+            terms = dict(self.terms(*arrays, **options))
+            given = SimpleNamespace(**self.of.formula.by_name(arrays, options) | terms)
+            taken = {
+                k: change(given) if callable(change) else change for k, change in changes.items()
+            }
+            return self.whole(**terms | taken)
+
+        body.__name__, body.__doc__ = name or slug(says), says
+        self.of.mutant(body, source=source)
 
 
 def _wrong_value(formula: Formula, options, arrays, output) -> Callable:

@@ -17,13 +17,17 @@ from refimpl.signature import Core, Extents, Signature, format_core, parse_core
 
 
 class Form(NamedTuple):
-    """One algorithm of a formula; all forms of a formula are equal in exact arithmetic."""
+    """One algorithm of a formula; all forms of a formula are equal in exact arithmetic.
+
+    ``loses`` says what costs it digits that the formula does not need to lose, in a clause.
+    """
 
     name: str
     body: Callable
     vjp: Callable | None
     beyond: Callable[[Extents], bool] | None
     options: dict[str, Option]
+    loses: str = ""
 
 
 class Formula:
@@ -320,8 +324,14 @@ class Formula:
             )
         return chosen
 
-    def form(self, name: str, *, beyond: Callable[[Extents], bool] | None = None) -> Callable:
-        """Decorator: register an equal algorithm; ``beyond(extents)`` says when it is preferred."""
+    def form(
+        self, name: str, *, beyond: Callable[[Extents], bool] | None = None, loses: str = ""
+    ) -> Callable:
+        """Decorator: register an equal algorithm; ``beyond(extents)`` says when it is preferred.
+
+        One that loses digits by design says what it loses them by (``loses="large terms cancel"``):
+        a candidate that is only as exact as this one passes with a remark.
+        """
 
         def register(body: Callable) -> Callable:
             parameters = inspect.signature(body).parameters.values()
@@ -330,7 +340,8 @@ class Formula:
             if not takes_all and not self.options.keys() <= own:
                 raise TypeError(f"{self.name}: form {name!r} lacks {self.options.keys() - own}")
             more = {k: v for k, v in declared(body, self.keywords).items() if k not in self.options}
-            self.forms[name] = Form(name, body, None, beyond, self.forms["plain"].options | more)
+            options = self.forms["plain"].options | more
+            self.forms[name] = Form(name, body, None, beyond, options, loses)
             self.declared |= more
             return body
 

@@ -76,7 +76,7 @@ def gaussian_log_density(x, mean, cov, /):
     return -0.5 * (x.shape[-1] * _LOG_2PI + logdet_from_cholesky(factor) + (z * z).sum(axis=-1))
 
 
-@gaussian_log_density.form("textbook")
+@gaussian_log_density.form("textbook", loses="large terms cancel")
 def gaussian_log_density_textbook(x, mean, cov, /):
     """The product with the inverse covariance as it is written, by a general solver."""
     factor, _ = _whitened(x, mean, cov)
@@ -85,7 +85,7 @@ def gaussian_log_density_textbook(x, mean, cov, /):
     return -0.5 * (x.shape[-1] * _LOG_2PI + logdet_from_cholesky(factor) + mahalanobis)
 
 
-@gaussian_log_density.form("eigenvalue")
+@gaussian_log_density.form("eigenvalue", loses="small eigenvalues lose digits")
 def gaussian_log_density_eigenvalue(x, mean, cov, /):
     """In the eigenbasis of the covariance, as SciPy does; small eigenvalues lose digits."""
     require_finite("x", x)

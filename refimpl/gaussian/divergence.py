@@ -156,7 +156,7 @@ def _shape_from_factors(factor_p, factor_q):
     return (below * below).sum(axis=(-2, -1)) + (ratio * ratio - 1 - 2 * xp.log(ratio)).sum(axis=-1)
 
 
-@gaussian_kl.form("textbook")
+@gaussian_kl.form("textbook", loses="large terms cancel")
 def gaussian_kl_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """Trace, Mahalanobis distance and determinants, as torch computes them; cancels near p = q."""
     xp = namespace(mean_p)

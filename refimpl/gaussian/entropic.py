@@ -105,7 +105,7 @@ def _widths(s, variance):
     return d, 2 * s * (2 * s / (d + variance))
 
 
-@entropic_wasserstein_squared.form("printed")
+@entropic_wasserstein_squared.form("printed", loses="large terms cancel")
 def entropic_wasserstein_squared_printed(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """By the eigenvalues of S_q^T Sigma_p S_q as it is printed; cancels where they are large."""
     delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q, regularisation)
@@ -275,7 +275,7 @@ def _monotone(p, q, difference, variance):
     return (slope * turned * turned).sum(axis=(-2, -1))
 
 
-@sinkhorn_divergence.form("debiased")
+@sinkhorn_divergence.form("debiased", loses="large terms cancel")
 def sinkhorn_divergence_debiased(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """The three costs, as the definition has them; cancels near equality."""
     between, own_p, own_q = (

@@ -100,7 +100,7 @@ def _mean_and_factor(samples, ddof):
     return mean, centred.swapaxes(-1, -2) * (samples.shape[-2] - ddof) ** -0.5
 
 
-@frechet_distance.form("covariances")
+@frechet_distance.form("covariances", loses="large terms cancel")
 def frechet_distance_covariances(x, y, /, *, ddof):
     """With covariances and their square roots by eigenvalues; cancels near equality."""
     delta, factor_x, factor_y, _ = _moments(x, y, ddof)

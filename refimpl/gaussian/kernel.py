@@ -318,7 +318,7 @@ def _compare(mean_p, cov_p, mean_q, cov_q, bandwidth):
     return Kernels(*logs, -rate * (z * z).sum(axis=-1), is_near, e), factors, delta
 
 
-@gaussian_mmd_squared.form("textbook")
+@gaussian_mmd_squared.form("textbook", loses="large terms cancel")
 def gaussian_mmd_squared_textbook(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
     """The three means of kernels as they are written; cancels near p = q."""
     xp = namespace(mean_p)

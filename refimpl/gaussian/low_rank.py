@@ -98,7 +98,7 @@ def _padded(factor, rank: int):
     return xp.concatenate([factor, xp.zeros(missing, dtype=factor.dtype)], axis=-1)
 
 
-@gaussian_kl_low_rank.form("woodbury")
+@gaussian_kl_low_rank.form("woodbury", loses="large terms cancel")
 def gaussian_kl_low_rank_woodbury(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
     """By the capacitances, as torch does, without a d x d matrix; it cancels near p = q."""
     xp = namespace(mean_p)

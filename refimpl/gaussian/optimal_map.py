@@ -125,7 +125,7 @@ def _matrix_and_move(factor_p, factor_q, cov_p, cov_q):
     return matrix + step, move + step
 
 
-@transport_map.form("square_root")
+@transport_map.form("square_root", loses="small directions lose digits")
 def transport_map_square_root(mean_p, cov_p, mean_q, cov_q, /):
     """With three matrix roots, as it is written; loses digits of small directions."""
     _, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)

@@ -92,7 +92,7 @@ def distance_between(mean_p, cov_p, mean_q, cov_q):
     return xp.where(is_proper, (z * z).sum(axis=-1) / 8 + shape / 4, xp.inf)[()]
 
 
-@bhattacharyya_distance.form("textbook")
+@bhattacharyya_distance.form("textbook", loses="large terms cancel")
 def bhattacharyya_distance_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """Three log-determinants, as they are printed; they cancel near p = q."""
     xp = namespace(mean_p)
@@ -234,7 +234,7 @@ def hellinger_squared(mean_p, cov_p, mean_q, cov_q, /, *, normalisation: Literal
     return -largest * namespace(mean_p).expm1(-distance_between(mean_p, cov_p, mean_q, cov_q))
 
 
-@hellinger_squared.form("textbook")
+@hellinger_squared.form("textbook", loses="large terms cancel")
 def hellinger_squared_textbook(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     """One minus the coefficient, from three log-determinants; it cancels near p = q."""
     distance = bhattacharyya_distance_textbook(mean_p, cov_p, mean_q, cov_q)

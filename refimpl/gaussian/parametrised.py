@@ -80,7 +80,7 @@ def gaussian_kl_diagonal(mean_p, var_p, mean_q, var_q, /):
     return 0.5 * (delta * delta / var_q + ratio_minus_log(var_p, var_q)).sum(axis=-1)
 
 
-@gaussian_kl_diagonal.form("textbook")
+@gaussian_kl_diagonal.form("textbook", loses="large terms cancel")
 def gaussian_kl_diagonal_textbook(mean_p, var_p, mean_q, var_q, /):
     """The terms as they are written, as torch has them for Normal; they cancel near p = q."""
     xp = namespace(mean_p)
@@ -162,7 +162,7 @@ def _log_ratio(log_var_p, log_var_q):
     return log_var_p - log_var_q
 
 
-@gaussian_kl_log_variance.form("textbook")
+@gaussian_kl_log_variance.form("textbook", loses="large terms cancel")
 def gaussian_kl_log_variance_textbook(mean_p, log_var_p, mean_q, log_var_q, /):
     """The terms as they are written in most code; they cancel near p = q."""
     xp = namespace(mean_p)
@@ -257,7 +257,7 @@ def _whitened_factors(mean_p, scale_tril_p, mean_q, scale_tril_q, require_of_p):
     return z, solve_triangular(scale_tril_q, scale_tril_p - scale_tril_q)
 
 
-@gaussian_kl_cholesky.form("textbook")
+@gaussian_kl_cholesky.form("textbook", loses="large terms cancel")
 def gaussian_kl_cholesky_textbook(mean_p, scale_tril_p, mean_q, scale_tril_q, /):
     """With M = L_q^{-1} L_p: (|z|^2 + |M|^2 - d)/2 and log-determinants; it cancels near p = q."""
     z, _ = _whitened_factors(mean_p, scale_tril_p, mean_q, scale_tril_q, require_nonnegative)

@@ -156,7 +156,7 @@ def _curvature(pair: Pair, mixture: Mixture, order):
     return xp.where(order == 1, limit, mixture.from_q / (rest * rest))
 
 
-@renyi_divergence.form("textbook")
+@renyi_divergence.form("textbook", loses="large terms cancel")
 def renyi_divergence_textbook(mean_p, cov_p, mean_q, cov_q, /, *, order):
     """Three log-determinants, as they are printed; they cancel near p = q and near order 1."""
     pair = pair_of(mean_p, cov_p, mean_q, cov_q)
@@ -261,7 +261,7 @@ def _two(x):
     return namespace(x).full((), 2, dtype=x.dtype)
 
 
-@chi_squared_divergence.form("textbook")
+@chi_squared_divergence.form("textbook", loses="large terms cancel")
 def chi_squared_divergence_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """The integral less one, from three log-determinants; it cancels near p = q."""
     order = _two(mean_p)

@@ -162,7 +162,7 @@ def _widened(factor, width):
     return xp.concatenate([factor, xp.zeros(missing, dtype=factor.dtype)], axis=-1)
 
 
-@bures_squared.form("square_root")
+@bures_squared.form("square_root", loses="large terms cancel")
 def bures_squared_square_root(cov_p, cov_q, /):
     """Two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
     cov_p, cov_q = symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
@@ -175,7 +175,7 @@ def bures_squared_square_root(cov_p, cov_q, /):
     return _from_squares(cov_p, cov_q, eigvalsh(symmetric_part(root @ cov_q @ root)))
 
 
-@bures_squared.form("product")
+@bures_squared.form("product", loses="large terms cancel")
 def bures_squared_product(cov_p, cov_q, /):
     """Roots of the eigenvalues of the product, as FID code does; those of S_q^T Sigma_p S_q."""
     cov_p, cov_q = symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
@@ -281,7 +281,7 @@ def _factor_gap(factor_p, factor_q):
     return aligned_gap(factor_p, factor_q, symmetric_part(half))
 
 
-@bures_squared_factor.form("nuclear")
+@bures_squared_factor.form("nuclear", loses="large terms cancel")
 def bures_squared_factor_nuclear(factor_p, factor_q, /):
     """The squares minus the singular values as they are written; cancels near p = q."""
     _factor_gap(factor_p, factor_q)
@@ -354,7 +354,7 @@ def _wasserstein_squared(mean_p, cov_p, mean_q, cov_q):
     return (delta * delta).sum(axis=-1) + _bures_squared(cov_p, cov_q)
 
 
-@wasserstein_squared.form("square_root")
+@wasserstein_squared.form("square_root", loses="large terms cancel")
 def wasserstein_squared_square_root(mean_p, cov_p, mean_q, cov_q, /):
     """With two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
     delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
@@ -418,7 +418,7 @@ def wasserstein_distance(mean_p, cov_p, mean_q, cov_q, /):
     return namespace(mean_p).sqrt(_wasserstein_squared(mean_p, cov_p, mean_q, cov_q))
 
 
-@wasserstein_distance.form("square_root")
+@wasserstein_distance.form("square_root", loses="large terms cancel")
 def wasserstein_distance_square_root(mean_p, cov_p, mean_q, cov_q, /):
     """With two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
     squared = wasserstein_squared_square_root(mean_p, cov_p, mean_q, cov_q)

@@ -108,7 +108,7 @@ def axial_rotary_embedding_vjp(g, x, positions, /, *, pairing, split, base=10000
     return _axial_vjp(g, x, positions, pairing, split, base, angles)
 
 
-@axial_rotary_embedding.form("single_angles")
+@axial_rotary_embedding.form("single_angles", loses="angles are rounded")
 def axial_rotary_embedding_single_angles(x, positions, /, *, pairing, split, base=10000.0):
     """With angles in x's type, at least float32, as in most code."""
     angles = _axial_angles(x, positions, base, single(x))
@@ -263,7 +263,7 @@ def _to_axes(by_pair, sections, arrangement):
     return xp.stack([(by_pair * (axes == k)).sum(axis=-1) for k in range(3)], axis=-2)
 
 
-@multimodal_rotary_embedding.form("single_angles")
+@multimodal_rotary_embedding.form("single_angles", loses="angles are rounded")
 def multimodal_rotary_embedding_single_angles(
     x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
 ):

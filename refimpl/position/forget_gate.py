@@ -70,7 +70,7 @@ def forget_gate_bias(gate_logits, /):
     return astype(xp.where(is_seen, sums, -xp.inf), gate_logits.dtype)
 
 
-@forget_gate_bias.form("running_sums")
+@forget_gate_bias.form("running_sums", loses="running sums cancel")
 def forget_gate_bias_running_sums(gate_logits, /):
     """F_i - F_j in x's type, at least float32, as in the released code.
 

@@ -126,7 +126,7 @@ def rerope_logits_two_pass_vjp(g, q, k, rows, columns, /, *, window, leak=None, 
     return _two_pass_vjp(g, q, k, rows, columns, window, leak, options)
 
 
-@rerope_logits.form("single_angles")
+@rerope_logits.form("single_angles", loses="angles are rounded")
 def rerope_logits_single_angles(q, k, rows, columns, /, *, window, leak=None, **options):
     """Two passes with angles in the queries' type, at least float32, as in most code."""
     options |= {"form": "single_angles"}

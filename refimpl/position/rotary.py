@@ -243,7 +243,7 @@ def rotary_embedding_complex(
     return _with_tail(astype((pairs * turns).view(wide), x.dtype), x[..., r:])
 
 
-@rotary_embedding.form("single_angles")
+@rotary_embedding.form("single_angles", loses="angles are rounded")
 def rotary_embedding_single_angles(
     x,
     positions,

@@ -90,7 +90,7 @@ def rotary_linear_attention_vjp(g, q, k, values, rows, columns, /, *, causal=Fal
     return _attention_vjp(g, q, k, values, rows, columns, causal, options)
 
 
-@rotary_linear_attention.form("single_angles")
+@rotary_linear_attention.form("single_angles", loses="angles are rounded")
 def rotary_linear_attention_single_angles(
     q, k, values, rows, columns, /, *, causal=False, **options
 ):

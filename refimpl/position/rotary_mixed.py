@@ -82,7 +82,7 @@ def mixed_rotary_embedding(
     return turned(x, _phases(positions, frequencies, inverse), pairing)
 
 
-@mixed_rotary_embedding.form("single_angles")
+@mixed_rotary_embedding.form("single_angles", loses="angles are rounded")
 def mixed_rotary_embedding_single_angles(x, positions, frequencies, /, *, pairing, inverse=False):
     """The plain form with phases in x's type, at least float32, as in rope-vit.
 

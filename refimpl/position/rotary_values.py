@@ -82,7 +82,7 @@ def value_rotary_mixture_vjp(g, weights, values, rows, columns, /, **options):
     return _mixture_vjp(g, weights, values, rows, columns, **options)
 
 
-@value_rotary_mixture.form("single_angles")
+@value_rotary_mixture.form("single_angles", loses="angles are rounded")
 def value_rotary_mixture_single_angles(weights, values, rows, columns, /, **options):
     """With angles in the values' type, at least float32, as in most code."""
     return _mixture(weights, values, rows, columns, form="single_angles", **options)

@@ -117,7 +117,7 @@ def xpos_embedding_vjp(
     return astype(dx, x.dtype), dpositions + (scaled * rotated * rate).sum(axis=-1)
 
 
-@xpos_embedding.form("single_angles")
+@xpos_embedding.form("single_angles", loses="angles are rounded")
 def xpos_embedding_single_angles(
     x, positions, /, *, pairing, role, centre, scale_base=512.0, gamma=0.4, base=10000.0
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.check.budget import Problem, bounds, judge, value_bounds
+from refimpl.check.budget import OwnRun, Problem, bounds, judge, value_bounds
 from refimpl.evidence import Budget, evidence
 from refimpl.formula import find
 from refimpl.signature import parse_core
@@ -17,7 +17,7 @@ ANSWER = RNG.uniform(1.0, 2.0, (6, 8))
 
 
 def _bound(errors=(), budget=None):
-    runs = [(ANSWER + e,) for e in errors]
+    runs = [OwnRun((ANSWER + e,)) for e in errors]
     (found,) = bounds("float64", (ANSWER,), ROWS, budget or Budget(), runs)
     return found
 

@@ -324,19 +324,22 @@ def test_no_evidence_where_nothing_wrong_would_be_seen(monkeypatch):
     assert result.exit_code == 2
 
 
-def test_strict_leaves_only_the_plain_form():
-    kl = find("gaussian_kl")
+def test_digits_that_most_code_loses_are_a_remark_and_a_failure_where_strict():
+    rotary = find("rotary_embedding")
 
-    def textbook(*arrays):
-        return kl(*arrays, form="textbook")
+    def float32_angles(x, positions, *, pairing, inverse=False):
+        return rotary(x, positions, pairing=pairing, inverse=inverse, form="single_angles")
 
-    near = {name: s for name, s in [("default", False), ("strict", True)]}
-    verdicts = {
-        name: _verdict(textbook, formula=kl, strict=strict) for name, strict in near.items()
-    }
-    assert verdicts["default"].verdict == "pass"
-    # The textbook form cancels for near-equal distributions: the note is there in both.
-    assert verdicts["strict"].noted("advisory")
+    settings = {"formula": rotary, "dtype": "float32"}
+    found = _verdict(float32_angles, **settings)
+    assert found.verdict == "pass"
+    (remark,) = found.noted("loss")
+    assert "passes only as code does whose angles are rounded" in remark
+    assert _verdict(float32_angles, strict=True, **settings).verdict == "fail"
+    exact = _verdict(
+        lambda x, positions, *, pairing: rotary(x, positions, pairing=pairing), **settings
+    )
+    assert (exact.verdict, exact.noted("loss")) == ("pass", [])
 
 
 @pytest.mark.parametrize(
