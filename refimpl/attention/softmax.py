@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from refimpl.attention.masks import band
 from refimpl.backend import namespace
-from refimpl.core import require_nonnegative, softmax_terms, weighted_sum
+from refimpl.core import (
+    empty_weight,
+    highest,
+    require_nonnegative,
+    softmax_terms,
+    weighted_sum,
+)
 from refimpl.formula import formula
 from refimpl.formula.options import Causal, Empty, Positive, Whole, Window
 
@@ -100,6 +106,42 @@ def softmax_attention(
     return weighted_sum(weights, v)
 
 
+@softmax_attention.form("textbook")
+def softmax_attention_textbook(
+    q,
+    k,
+    v,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    empty="zero",
+):
+    """softmax(Q K^T / sqrt(d)) V with every option, the largest logit taken off each row."""
+    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
+    x = (scale_of(q, scale) * q) @ k.swapaxes(-1, -2)
+    y = x if softcap is None else softcap * xp.tanh(x / softcap)
+    s = y if bias is None else y + bias
+    seen = band(n, m, causal, window, offset).keep(xp, range(n), range(m))
+    seen = seen if mask is None else seen & mask
+    seen = seen if bias is None else seen & (bias != -xp.inf)
+    s = xp.where(seen, s, -xp.inf)
+    largest = highest(s) if sink is None else xp.maximum(highest(s), sink[..., None, None])
+    largest = xp.where(largest == -xp.inf, 0.0, largest)
+    e = xp.exp(s - largest)
+    total = e.sum(axis=-1, keepdims=True)
+    total = total if sink is None else total + xp.exp(sink[..., None, None] - largest)
+    is_empty = ~seen.any(axis=-1, keepdims=True) & (total == 0.0)
+    weights = xp.where(is_empty, empty_weight(empty, m), e / total)
+    return weighted_sum(weights, v)
+
+
 @softmax_attention.defvjp
 def softmax_attention_vjp(g, q, k, v, /, *, sink=None, empty="zero", **options):
     r"""dV = P^T g; dP = g V^T; dS = P (dP - <g, O>); then through the logits."""
@@ -168,6 +210,40 @@ def attention_weights(
     """
     keep, scores = masked_scores(q, k, mask, bias, scale, causal, window, offset, softcap)
     return softmax_terms(scores, keep, sink, empty)[0]
+
+
+@attention_weights.form("textbook")
+def attention_weights_textbook(
+    q,
+    k,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+    empty="zero",
+):
+    """softmax(Q K^T / sqrt(d)) with every option, the largest logit taken off each row."""
+    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
+    x = (scale_of(q, scale) * q) @ k.swapaxes(-1, -2)
+    y = x if softcap is None else softcap * xp.tanh(x / softcap)
+    s = y if bias is None else y + bias
+    seen = band(n, m, causal, window, offset).keep(xp, range(n), range(m))
+    seen = seen if mask is None else seen & mask
+    seen = seen if bias is None else seen & (bias != -xp.inf)
+    s = xp.where(seen, s, -xp.inf)
+    largest = highest(s) if sink is None else xp.maximum(highest(s), sink[..., None, None])
+    largest = xp.where(largest == -xp.inf, 0.0, largest)
+    e = xp.exp(s - largest)
+    total = e.sum(axis=-1, keepdims=True)
+    total = total if sink is None else total + xp.exp(sink[..., None, None] - largest)
+    is_empty = ~seen.any(axis=-1, keepdims=True) & (total == 0.0)
+    return xp.where(is_empty, empty_weight(empty, m), e / total)
 
 
 @attention_weights.defvjp
@@ -239,6 +315,38 @@ def attention_logsumexp(
     return softmax_terms(scores, keep, sink)[1]
 
 
+@attention_logsumexp.form("textbook")
+def attention_logsumexp_textbook(
+    q,
+    k,
+    /,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    causal=None,
+    window=None,
+    offset=None,
+    softcap=None,
+    sink=None,
+):
+    """The logarithm of the sum of exponentials, the largest logit taken off and added."""
+    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
+    x = (scale_of(q, scale) * q) @ k.swapaxes(-1, -2)
+    y = x if softcap is None else softcap * xp.tanh(x / softcap)
+    s = y if bias is None else y + bias
+    seen = band(n, m, causal, window, offset).keep(xp, range(n), range(m))
+    seen = seen if mask is None else seen & mask
+    seen = seen if bias is None else seen & (bias != -xp.inf)
+    s = xp.where(seen, s, -xp.inf)
+    largest = highest(s) if sink is None else xp.maximum(highest(s), sink[..., None, None])
+    largest = xp.where(largest == -xp.inf, 0.0, largest)
+    e = xp.exp(s - largest)
+    total = e.sum(axis=-1, keepdims=True)
+    total = total if sink is None else total + xp.exp(sink[..., None, None] - largest)
+    return (largest + xp.log(total))[..., 0]
+
+
 @attention_logsumexp.defvjp
 def attention_logsumexp_vjp(g, q, k, /, *, sink=None, **options):
     r"""dL_i / dS_ij = P_ij, then through the logits."""
@@ -270,10 +378,15 @@ def logits(q, k, scale=None):
 
 def scale_of(q, scale):
     """The factor of the logits, ready to multiply (..., n, d) or (..., n, m)."""
+    return scale_for(q.shape[-1], scale)
+
+
+def scale_for(width, scale):
+    """The same for products of this width."""
     if scale is None:
-        if q.shape[-1] == 0:
+        if width == 0:
             raise ValueError("scale: there is no default for d = 0, give it")
-        return q.shape[-1] ** -0.5
+        return width**-0.5
     require_nonnegative("scale", scale)
     return scale[..., None, None]
 
