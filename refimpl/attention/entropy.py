@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from refimpl.attention.softmax import masked_scores, scores_vjp
+from refimpl.attention.softmax import attention_weights, masked_scores, scores_vjp
 from refimpl.backend import namespace
 from refimpl.core import highest
 from refimpl.formula import formula
@@ -59,6 +59,8 @@ def attention_entropy(
     Breaks when
     -----------
     It is a difference of larger numbers where logits are large: it is computed from shifted logits.
+    ``form="textbook"`` takes the logarithm of the weight: where one key has all but u of it, what
+    is left of the entropy is rounded away.
 
     References
     ----------
@@ -73,6 +75,14 @@ def attention_entropy(
     keep, scores = masked_scores(q, k, mask, bias, scale, causal, window, offset, softcap)
     entropy, _, _ = _entropy(keep, scores)
     return entropy
+
+
+@attention_entropy.form("textbook", loses="weights near 1 are rounded before their logarithm")
+def attention_entropy_textbook(q, k, /, **options):
+    """-sum P log P of the weights as they are, with 0 log 0 = 0."""
+    weights = attention_weights.__wrapped__(q, k, **options)
+    xp = namespace(weights)
+    return -xp.where(weights == 0.0, 0.0, weights * xp.log(weights)).sum(axis=-1)
 
 
 @attention_entropy.defvjp

@@ -192,6 +192,37 @@ def gated_attention_unit(
     return (u * squared_relu_attention.__wrapped__(q, k, v, **options)) @ weight_out
 
 
+@gated_attention_unit.form("textbook")
+def gated_attention_unit_textbook(
+    x,
+    weight_gate,
+    weight_value,
+    weight_shared,
+    gain,
+    shift,
+    weight_out,
+    /,
+    *,
+    divisor,
+    mask=None,
+    bias=None,
+    causal=None,
+):
+    """The whole unit in one piece, attention included."""
+    xp, n, s = namespace(x), x.shape[-2], weight_shared.shape[-1]
+    u, v, z = ((x @ w) * sigmoid(x @ w) for w in (weight_gate, weight_value, weight_shared))
+    q, k = (gain[..., i, None, :] * z + shift[..., i, None, :] for i in (0, 1))
+    scores = q @ k.swapaxes(-1, -2)
+    if divisor == "length_and_width":
+        scores = scores / max(s, 1) ** 0.5
+    scores = scores if bias is None else scores + bias
+    seen = band(n, n, causal).keep(xp, range(n), range(n))
+    seen = seen if mask is None else seen & mask
+    weights = xp.where(seen, xp.maximum(scores, 0), 0.0) ** 2
+    weights = weights / max(n, 1) ** (1 if divisor == "length_and_width" else 2)
+    return (u * weighted_sum(weights, v)) @ weight_out
+
+
 @gated_attention_unit.defvjp
 def gated_attention_unit_vjp(
     g,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.attention.softmax import softmax_attention, softmax_attention_vjp
+from refimpl.backend import namespace
 from refimpl.formula import formula
 from refimpl.formula.options import Causal, Empty, Positive, Whole, Window
 
@@ -92,6 +93,15 @@ def grouped_query_attention(
     return _joined(output, 2)
 
 
+@grouped_query_attention.form("textbook")
+def grouped_query_attention_textbook(q, k, v, /, *, scale=None, **options):
+    """Every head of keys and values is repeated for the queries that share it."""
+    repeats = _group_size(q, k)
+    k, v = (namespace(x).repeat(x, repeats, axis=-3) for x in (k, v))
+    scale = None if scale is None else scale[..., None]
+    return softmax_attention.__wrapped__(q, k, v, scale=scale, **options)
+
+
 @grouped_query_attention.defvjp
 def grouped_query_attention_vjp(
     g, q, k, v, /, *, mask=None, bias=None, scale=None, sink=None, **options
@@ -107,13 +117,20 @@ def grouped_query_attention_vjp(
     return _joined(dq, 2), dk.sum(axis=-3), dv.sum(axis=-3), dbias, dscale, dsink
 
 
-def _grouped(q, k, v, mask, bias, scale, sink):
-    """Arrays whose leading axes are (..., key head, query head in its group)."""
+def _group_size(q, k):
+    """How many heads of queries share one of keys."""
     heads, shared = q.shape[-3], k.shape[-3]
     if shared == 0 or heads % shared:
         raise ValueError(
             f"q: expected a multiple of the {shared} heads of keys and values, got {heads} heads"
         )
+    return heads // shared
+
+
+def _grouped(q, k, v, mask, bias, scale, sink):
+    """Arrays whose leading axes are (..., key head, query head in its group)."""
+    _group_size(q, k)
+    shared = k.shape[-3]
     keywords = {
         "mask": None if mask is None else _split(mask, shared, 2),
         "bias": None if bias is None else _split(bias, shared, 2),

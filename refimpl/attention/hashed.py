@@ -5,10 +5,13 @@ from __future__ import annotations
 from refimpl.attention.online import merge_attention
 from refimpl.attention.softmax import (
     attention_logsumexp,
+    scale_for,
+    scale_of,
     softmax_attention,
     softmax_attention_vjp,
 )
 from refimpl.backend import argsort, namespace
+from refimpl.core import softmax_terms, weighted_sum
 from refimpl.formula import formula
 from refimpl.formula.options import Count, Finite
 
@@ -83,6 +86,28 @@ def hashed_attention(
     return softmax_attention.__wrapped__(x, _keys(x)[0], v, mask=keep, scale=_factor(x, scale))
 
 
+@hashed_attention.form("textbook")
+def hashed_attention_textbook(x, v, buckets, /, *, causal=False, chunk=None, scale=None):
+    """The softmax over all positions that share a bucket in some round, as one set."""
+    xp = namespace(x)
+    if buckets.shape[-2] == 0:
+        raise ValueError("buckets: expected at least one round")
+    lengths = xp.sqrt((x * x).sum(axis=-1, keepdims=True))
+    keys = x / xp.where(lengths == 0, 1, lengths)
+    shared = buckets[..., :, None] == buckets[..., None, :]
+    if chunk is not None:
+        piece = argsort(argsort(buckets)) // chunk
+        behind = piece[..., :, None] - piece[..., None, :]
+        shared = shared & ((behind == 0) | (behind == 1))
+    i = xp.arange(x.shape[-2])
+    seen = shared.any(axis=-3) & (i[:, None] > i if causal else i[:, None] != i)
+    seen = seen | (~seen.any(axis=-1, keepdims=True) & (i[:, None] == i))
+    weights, _, _ = softmax_terms(
+        (scale_of(x, _factor(x, scale)) * x) @ keys.swapaxes(-1, -2), seen
+    )
+    return weighted_sum(weights, v)
+
+
 @hashed_attention.defvjp
 def hashed_attention_vjp(g, x, v, buckets, /, *, causal=False, chunk=None, scale=None):
     """As softmax attention, then through the lengths of the keys."""
@@ -116,10 +141,7 @@ def hashed_attention_by_rounds(
 
 
 def _factor(x, scale):
-    if scale is None:
-        if x.shape[-1] == 0:
-            raise ValueError("scale: there is no default for d = 0, give it")
-        scale = x.shape[-1] ** -0.5
+    scale = scale_for(x.shape[-1], None) if scale is None else scale
     return namespace(x).full((), scale, dtype=x.dtype)
 
 

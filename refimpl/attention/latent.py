@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from refimpl.attention.softmax import softmax_attention, softmax_attention_vjp
+from refimpl.attention.masks import band
+from refimpl.attention.softmax import scale_for, softmax_attention, softmax_attention_vjp
 from refimpl.backend import namespace
-from refimpl.core import broadcast_shape
+from refimpl.core import broadcast_shape, softmax_terms, weighted_sum
 from refimpl.formula import formula
 from refimpl.formula.options import Causal, Whole
 
@@ -98,6 +99,32 @@ def _beside(x, y):
     return xp.concatenate(list(parts), axis=-1)
 
 
+@latent_attention.form("textbook")
+def latent_attention_textbook(
+    q,
+    q_rotary,
+    latents,
+    k_rotary,
+    key_up,
+    value_up,
+    /,
+    *,
+    mask=None,
+    scale=None,
+    causal=None,
+    offset=None,
+):
+    """Keys and values are made of the cache, and the logits are a sum of two products."""
+    xp, n, m = namespace(q), q.shape[-2], latents.shape[-2]
+    keys, values = latents @ key_up, latents @ value_up
+    tau = scale_for(q.shape[-1] + q_rotary.shape[-1], scale)
+    content = (tau * q) @ keys.swapaxes(-1, -2)
+    scores = content + (tau * q_rotary) @ k_rotary.swapaxes(-1, -2)
+    seen = band(n, m, causal, None, offset).keep(xp, range(n), range(m))
+    weights, _, _ = softmax_terms(scores, seen if mask is None else seen & mask)
+    return weighted_sum(weights, values)
+
+
 @latent_attention.form("absorbed")
 def absorbed_latent_attention(
     q,
@@ -115,8 +142,8 @@ def absorbed_latent_attention(
 ):
     """Attention of absorbed queries to the cache itself, as decoders run it."""
     if scale is None:
-        width = q.shape[-1] + q_rotary.shape[-1]
-        scale = namespace(q).full((), max(width, 1) ** -0.5, dtype=q.dtype)
+        default = scale_for(q.shape[-1] + q_rotary.shape[-1], None)
+        scale = namespace(q).full((), default, dtype=q.dtype)
     arrays = _joined(q @ key_up.swapaxes(-1, -2), q_rotary, latents, k_rotary)
     options = {"mask": mask, "scale": scale, "causal": causal, "offset": offset}
     return softmax_attention.__wrapped__(*arrays, latents, **options) @ value_up

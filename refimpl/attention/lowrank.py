@@ -7,9 +7,9 @@ from typing import Literal
 
 from refimpl.attention.linear import linear_attention, linear_attention_vjp
 from refimpl.attention.masks import band
-from refimpl.attention.softmax import softmax_attention, softmax_attention_vjp
+from refimpl.attention.softmax import scale_of, softmax_attention, softmax_attention_vjp
 from refimpl.backend import namespace
-from refimpl.core import softmax_terms, softmax_vjp, weighted_sum
+from refimpl.core import softmax, softmax_terms, softmax_vjp, weighted_sum
 from refimpl.formula import formula
 from refimpl.formula.options import Causal, Distance, Whole
 
@@ -67,6 +67,19 @@ def linformer_attention(q, k, v, key_projection, value_projection, /, *, mask=No
     """
     k, v = _kept(k, mask), _kept(v, mask)
     return softmax_attention.__wrapped__(q, key_projection @ k, value_projection @ v, scale=scale)
+
+
+@linformer_attention.form("textbook")
+def linformer_attention_textbook(
+    q, k, v, key_projection, value_projection, /, *, mask=None, scale=None
+):
+    """softmax(tau Q (E K)^T) (F V), with 0 for the keys and values that are masked."""
+    xp = namespace(q)
+    if mask is not None:
+        k, v = (xp.where(mask[..., None], x, 0.0) for x in (k, v))
+    short_k, short_v = key_projection @ k, value_projection @ v
+    scores = (scale_of(q, scale) * q) @ short_k.swapaxes(-1, -2)
+    return weighted_sum(softmax(scores, axis=-1), short_v)
 
 
 @linformer_attention.defvjp
@@ -363,6 +376,24 @@ def cosformer_attention(
     )
 
 
+@cosformer_attention.form("textbook")
+def cosformer_attention_textbook(
+    q, k, v, /, *, length, mask=None, causal=None, offset=None, eps=None, empty="zero"
+):
+    """All products of rectified queries and keys, times the cosine of their distance."""
+    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
+    distance = xp.arange(n)[:, None] + _start(q, k, length, causal, offset) - xp.arange(m)
+    cosine = xp.cos(distance * (math.pi / (2 * length))).astype(q.dtype)
+    weights = (xp.maximum(q, 0) @ xp.maximum(k, 0).swapaxes(-1, -2)) * cosine
+    seen = band(n, m, causal, None, offset).keep(xp, range(n), range(m))
+    seen = seen if mask is None else seen & mask[..., None, :]
+    weights = xp.where(seen, weights, 0.0)
+    total = weights.sum(axis=-1, keepdims=True)
+    total = total if eps is None else total + eps[..., None, None]
+    output = weighted_sum(weights, v) / total
+    return xp.where(total == 0, 0.0 if empty == "zero" else xp.nan, output)
+
+
 @cosformer_attention.defvjp
 def cosformer_attention_vjp(
     g, q, k, v, /, *, length, mask=None, causal=None, offset=None, eps=None, empty="zero"
@@ -388,18 +419,24 @@ def _offset(q, k, causal, offset):
 
 def _cosine_features(q, k, length, causal, offset):
     xp = namespace(q)
-    start = _offset(q, k, causal, offset)
-    if length < max(q.shape[-2] + start, k.shape[-2], 1):
-        raise ValueError(
-            f"length: expected at least as many as positions, "
-            f"{max(q.shape[-2] + start, k.shape[-2])}, got {length}"
-        )
+    start = _start(q, k, length, causal, offset)
     features = []
     for x, shift in ((q, start), (k, 0)):
         cosine, sine = _waves(x, length, shift)
         x = xp.maximum(x, 0)
         features.append(xp.concatenate([x * cosine, x * sine], axis=-1))
     return features
+
+
+def _start(q, k, length, causal, offset):
+    """The position of the first query, where the length has room for all positions."""
+    start = _offset(q, k, causal, offset)
+    if length < max(q.shape[-2] + start, k.shape[-2], 1):
+        raise ValueError(
+            f"length: expected at least as many as positions, "
+            f"{max(q.shape[-2] + start, k.shape[-2])}, got {length}"
+        )
+    return start
 
 
 def _waves(x, length, shift):

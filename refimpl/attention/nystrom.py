@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal, NamedTuple
 
 from refimpl.attention.pseudoinverse import (
@@ -225,6 +226,50 @@ def nystrom_attention(
     return _kept(output, query_mask)
 
 
+@nystrom_attention.form("textbook")
+def nystrom_attention_textbook(
+    q,
+    k,
+    v,
+    /,
+    *,
+    landmarks,
+    segments="uneven",
+    inverse="iterated",
+    steps=6,
+    rcond=None,
+    mask=None,
+    query_mask=None,
+    scale=None,
+    convolution=None,
+):
+    """F A^+ (B V) + w * V, each of the three a softmax of its own."""
+    xp, tau = namespace(q), scale_of(q, scale)
+    q, k, v = _kept(q, query_mask), _kept(k, mask), _kept(v, mask)
+    means = functools.partial(segment_means.__wrapped__, landmarks=landmarks, segments=segments)
+    qt, kt = means(q, mask=query_mask), means(k, mask=mask)
+    # A landmark of a segment that keeps nothing is none.
+    q_alive, k_alive = (
+        None if kept is None else means(kept[..., None].astype(q.dtype))[..., 0] > 0
+        for kept in (query_mask, mask)
+    )
+    f, a, b = (
+        softmax(_masked(tau * x @ y.swapaxes(-1, -2), seen), axis=-1)
+        for x, y, seen in ((q, kt, k_alive), (qt, kt, k_alive), (qt, k, mask))
+    )
+    a = _kept(a, q_alive)
+    if inverse == "iterated":
+        z = iterated_inverse.__wrapped__(a, steps=steps)
+    elif inverse == "exact":
+        z = pseudo_inverse.__wrapped__(a, rcond=rcond)
+    else:
+        z = xp.eye(landmarks, dtype=q.dtype)
+    output = f @ (z @ (b @ v))
+    if convolution is not None:
+        output = output + _convolve(v, convolution, q.shape[-2])
+    return _kept(output, query_mask)
+
+
 @nystrom_attention.defvjp
 def nystrom_attention_vjp(
     g,
@@ -296,10 +341,12 @@ def _parts(q, k, landmarks, segments, mask, query_mask, scale) -> _Parts:
 
 
 def _masked_softmax(scores, keep):
-    if keep is None:
-        return softmax(scores, axis=-1)
+    return softmax(_masked(scores, keep), axis=-1)
+
+
+def _masked(scores, keep):
     xp = namespace(scores)
-    return softmax(xp.where(keep[..., None, :], scores, -xp.inf), axis=-1)
+    return scores if keep is None else xp.where(keep[..., None, :], scores, -xp.inf)
 
 
 def _inverse(middle, inverse, steps, rcond):

@@ -227,9 +227,26 @@ def _retained(attend, q, k, v, decay, scale, state):
 def _log_decays(decay, n):
     """log gamma at every position, (..., n, 1)."""
     xp = namespace(decay)
+    return xp.log(_positive(decay))[..., None, None] * xp.ones((n, 1), dtype=decay.dtype)
+
+
+def _positive(decay):
     if not bool((decay > 0).all()):
         raise ValueError("decay: expected positive numbers")
-    return xp.log(decay)[..., None, None] * xp.ones((n, 1), dtype=decay.dtype)
+    return decay
+
+
+@retention.form("textbook")
+def retention_textbook(q, k, v, decay, /, *, scale=None, state=None):
+    """The recurrence: S = gamma S + k v^T, o = tau S^T q."""
+    xp = namespace(q)
+    gamma, tau = _positive(decay)[..., None, None], scale_of(q, scale)
+    s = xp.zeros((q.shape[-1], v.shape[-1]), dtype=q.dtype) + (0 if state is None else state)
+    outputs = []
+    for i in range(q.shape[-2]):
+        s = gamma * s + k[..., i, :, None] * v[..., i, None, :]
+        outputs.append(tau * q[..., i, None, :] @ s)
+    return (xp.concatenate(outputs, axis=-2) if outputs else q @ s), s
 
 
 @retention.form("chunked", beyond=_is_long)
@@ -313,6 +330,21 @@ def _dual(attend, x, step, rate, b, c, skip, state):
     arrays = c, b, step[..., None] * x, (step * rate[..., None])[..., None]
     output, state = attend(*arrays, scale=one, state=state)
     return (output if skip is None else output + skip[..., None, None] * x), state
+
+
+@state_space_duality.form("textbook")
+def state_space_duality_textbook(x, step, rate, b, c, /, *, skip=None, state=None):
+    """The recurrence: H = exp(step A) H + step b x^T, y = H^T c + D x."""
+    xp = namespace(x)
+    decay = xp.exp(step * rate[..., None])
+    h = xp.zeros((b.shape[-1], x.shape[-1]), dtype=x.dtype) + (0 if state is None else state)
+    outputs = []
+    for i in range(x.shape[-2]):
+        written = b[..., i, :, None] * x[..., i, None, :]
+        h = decay[..., i, None, None] * h + step[..., i, None, None] * written
+        outputs.append(c[..., i, None, :] @ h)
+    y = xp.concatenate(outputs, axis=-2) if outputs else c @ h
+    return (y if skip is None else y + skip[..., None, None] * x), h
 
 
 @state_space_duality.form("chunked", beyond=_is_long)
