@@ -103,10 +103,11 @@ def _entropy(keep, scores):
     # exp(-inf - -inf) is NaN: a row that sees nothing is shifted by 0.
     shifted = scores - xp.where(peak == -xp.inf, 0.0, peak)
     exponentials = xp.exp(shifted)
-    total = exponentials.sum(axis=-1, keepdims=True)
-    total = xp.where(total == 0, 1, total)
-    weights = exponentials / total
-    logarithms = xp.where(weights > 0, shifted - xp.log(total), 0.0)
+    # The sum is 1 + others: log(1 + others) keeps what is left where one key has almost all.
+    ties = xp.maximum((shifted == 0).sum(axis=-1, keepdims=True) - 1, 0).astype(scores.dtype)
+    others = ties + xp.where(shifted == 0, 0.0, exponentials).sum(axis=-1, keepdims=True)
+    weights = exponentials / (1 + others)
+    logarithms = xp.where(weights > 0, shifted - xp.log1p(others), 0.0)
     return -(weights * logarithms).sum(axis=-1), weights, logarithms
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import entropy as scipy_entropy
@@ -28,6 +30,26 @@ def test_entropy_of_sharp_rows_is_small_and_not_negative(size):
     value = attention_entropy(size * Q, K)
     assert (value >= 0).all() and (value < 1e-3).any()
     assert attention_entropy([[0.0]], np.zeros((0, 1)))[0] == 0.0
+
+
+def test_the_textbook_form_loses_no_more_than_its_weights_round():
+    """Where one key has almost all the weight, what is left is below a rounding of 1."""
+    for size in (1.0, 1e2, 1e4):
+        textbook = attention_entropy(size * Q, K, form="textbook")
+        np.testing.assert_allclose(textbook, attention_entropy(size * Q, K), rtol=0.0, atol=1e-14)
+
+
+@pytest.mark.parametrize("gap", [10.0, 40.0, 300.0])
+@pytest.mark.parametrize("twins", [1, 3])
+def test_a_sharp_row_keeps_all_digits(gap, twins):
+    """One key of weight 1/(1 + t e^-gap), and t others: the first has some of the entropy too."""
+    keys = np.array([[1.0]] + [[0.0]] * twins)
+    small = twins * math.exp(-gap)
+    exact = math.log1p(small) + gap * small / (1 + small)
+    np.testing.assert_allclose(attention_entropy([[gap]], keys), [exact], rtol=1e-14)
+    if gap == 40.0:
+        textbook = attention_entropy([[gap]], keys, form="textbook")
+        assert abs(textbook[0] / exact - 1) > 0.02
 
 
 def test_the_scale_keeps_the_number_of_keys_that_matter():
