@@ -209,7 +209,8 @@ def performer_attention(
     Breaks when
     -----------
     "trigonometric" and "fourier" weights have both signs, and their sums may vanish. "positive"
-    needs many more features than d for long vectors; see :func:`favor_moments`.
+    needs many more features than d for long vectors; see :func:`favor_moments`. The exponentials
+    of ``form="textbook"`` overflow, or all vanish, for long vectors: that is NaN.
 
     References
     ----------
@@ -226,6 +227,23 @@ def performer_attention(
     pairs = _pairs(q, k, v, projections, kind, mask, scale, causal, offset)
     weights, total = _weights(pairs)
     return weighted_sum(weights, pairs.v) / namespace(q).where(total == 0, 1, total)[..., None]
+
+
+@performer_attention.form("textbook", loses="exponentials overflow or vanish")
+def performer_attention_textbook(
+    q, k, v, projections, /, *, kind, mask=None, scale=None, causal=None, offset=None
+):
+    """D^{-1} A V with A = phi(Q) phi(K)^T, the features as they are."""
+    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
+    root = _root(q, scale)
+    qf, kf = (favor_features.__wrapped__(root * x, projections, kind=kind) for x in (q, k))
+    seen = band(n, m, causal, None, offset).keep(xp, range(n), range(m))
+    seen = seen if mask is None else seen & mask[..., None, :]
+    weights = xp.where(seen, qf @ kf.swapaxes(-1, -2), 0.0)
+    total = weights.sum(axis=-1, keepdims=True)
+    # Exponentials that all underflow are no empty row: 0/0 shows it.
+    is_empty = total == 0 if kind in ("fourier", "relu") else ~seen.any(axis=-1, keepdims=True)
+    return weighted_sum(weights, v) / xp.where(is_empty, 1, total)
 
 
 @performer_attention.defvjp

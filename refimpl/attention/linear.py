@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from refimpl.attention.features import Features, feature_map, feature_map_vjp
 from refimpl.attention.masks import band, is_large
+from refimpl.attention.scan import Scan, State
 from refimpl.backend import namespace
 from refimpl.core import weighted_sum
 from refimpl.formula import formula
@@ -98,6 +98,33 @@ def linear_attention(
     return _divided(weighted_sum(similarity, v), _denominator(similarity.sum(axis=-1), eps), empty)
 
 
+@linear_attention.form("textbook")
+def linear_attention_textbook(
+    q,
+    k,
+    v,
+    /,
+    *,
+    features,
+    degree=2,
+    mask=None,
+    causal=None,
+    offset=None,
+    eps=None,
+    empty="zero",
+):
+    """Weights phi(q).phi(k) over their sum."""
+    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
+    qf, kf = (feature_map.__wrapped__(x, features=features, degree=degree) for x in (q, k))
+    seen = band(n, m, causal, None, offset).keep(xp, range(n), range(m))
+    seen = seen if mask is None else seen & mask[..., None, :]
+    weights = xp.where(seen, qf @ kf.swapaxes(-1, -2), 0.0)
+    total = weights.sum(axis=-1, keepdims=True)
+    total = total if eps is None else total + eps[..., None, None]
+    output = weighted_sum(weights, v) / total
+    return xp.where(total == 0, 0.0 if empty == "zero" else xp.nan, output)
+
+
 @linear_attention.defvjp
 def linear_attention_vjp(
     g,
@@ -181,111 +208,6 @@ def _split_cotangent(g, numerator, den):
 # ------------------------------------------------------------------------- recurrent and chunked
 
 
-class _State(NamedTuple):
-    """Sums over the keys so far: S of feature times value (..., r, v), z of features (..., r)."""
-
-    s: Any
-    z: Any
-
-    @classmethod
-    def empty(cls, kf, v):
-        xp = namespace(kf)
-        r = kf.shape[-1]
-        return cls(xp.zeros((r, v.shape[-1]), dtype=v.dtype), xp.zeros((r,), dtype=kf.dtype))
-
-    def plus(self, features, values, weights=None):
-        """With more terms: outer products of features and values, and features times weights."""
-        s = self.s + features.swapaxes(-1, -2) @ values
-        if weights is not None:
-            features = features * weights[..., None]
-        return _State(s, self.z + features.sum(axis=-2))
-
-
-class _Block(NamedTuple):
-    """Queries ``rows``: keys before ``low`` are in the state, those from there to ``high`` not."""
-
-    rows: slice
-    low: int
-    high: int
-
-
-class _Scan:
-    """Linear attention block by block; keys enter the state when no later query misses them."""
-
-    def __init__(self, qf, kf, v, causal, offset, chunk):
-        self.qf, self.kf, self.v = qf, kf, v
-        n, self.m = qf.shape[-2], kf.shape[-2]
-        self.strip = band(n, self.m, causal, None, offset)
-        if self.strip.right is None:
-            chunk = max(n, 1)
-        starts = range(0, n, chunk)
-        self.blocks = [self._block(start, min(start + chunk, n)) for start in starts]
-
-    def _block(self, start: int, stop: int) -> _Block:
-        if self.strip.right is None:
-            return _Block(slice(start, stop), self.m, self.m)
-        low, high = (min(max(i + self.strip.offset, 0), self.m) for i in (start, stop))
-        return _Block(slice(start, stop), low, high)
-
-    def _apart(self, block: _Block, x):
-        """x (..., rows, keys) of the keys that are not in the state, 0 where one is not seen."""
-        xp = namespace(x)
-        rows = range(block.rows.start, block.rows.stop)
-        return xp.where(self.strip.keep(xp, rows, range(block.low, block.high)), x, 0.0)
-
-    def states(self, state: _State) -> Iterator[tuple[_Block, _State]]:
-        """Each block with the state that its queries find; the last one has no queries."""
-        entered = 0
-        for block in (*self.blocks, _Block(slice(0, 0), self.m, self.m)):
-            new = slice(entered, block.low)
-            state = state.plus(self.kf[..., new, :], self.v[..., new, :])
-            entered = block.low
-            yield block, state
-
-    def forward(self, state: _State):
-        """Numerators (..., n, v), denominators (..., n), and the state after all keys."""
-        xp = namespace(self.qf)
-        numerators, totals = [], []
-        for block, reached in self.states(state):
-            queries = self.qf[..., block.rows, :]
-            inner = self._apart(block, queries @ self._keys(block).swapaxes(-1, -2))
-            apart = weighted_sum(inner, self.v[..., block.low : block.high, :])
-            numerators.append(queries @ reached.s + apart)
-            totals.append((queries @ reached.z[..., None])[..., 0] + inner.sum(axis=-1))
-        return xp.concatenate(numerators, axis=-2), xp.concatenate(totals, axis=-1), reached
-
-    def backward(self, g, dtotal, state: _State, dstate: _State):
-        """Gradients of qf, kf, v and the first state; ``dstate`` is the cotangent of the last."""
-        xp = namespace(g)
-        batch = g.shape[:-2]
-        dqf, dkf, dv = (
-            xp.zeros((*batch, *x.shape[-2:]), dtype=x.dtype) for x in (self.qf, self.kf, self.v)
-        )
-        steps = list(self.states(state))
-        for index in reversed(range(len(steps))):
-            block, state = steps[index]
-            i, j = block.rows, slice(block.low, block.high)
-            queries, keys, values = self.qf[..., i, :], self._keys(block), self.v[..., j, :]
-            inner = self._apart(block, queries @ keys.swapaxes(-1, -2))
-            dinner = g[..., i, :] @ values.swapaxes(-1, -2) + dtotal[..., i, None]
-            dinner = self._apart(block, dinner)
-            from_state = g[..., i, :] @ state.s.swapaxes(-1, -2)
-            from_state = from_state + dtotal[..., i, None] * state.z[..., None, :]
-            dqf[..., i, :] = from_state + weighted_sum(dinner, keys)
-            dkf[..., j, :] += weighted_sum(dinner.swapaxes(-1, -2), queries)
-            dv[..., j, :] += inner.swapaxes(-1, -2) @ g[..., i, :]
-            # What this block reads from the state goes to all keys that have entered it.
-            dstate = dstate.plus(queries, g[..., i, :], dtotal[..., i])
-            new = slice(steps[index - 1][0].low if index else 0, block.low)
-            dkf[..., new, :] += self.v[..., new, :] @ dstate.s.swapaxes(-1, -2)
-            dkf[..., new, :] += dstate.z[..., None, :]
-            dv[..., new, :] += self.kf[..., new, :] @ dstate.s
-        return dqf, dkf, dv, dstate
-
-    def _keys(self, block: _Block):
-        return self.kf[..., block.low : block.high, :]
-
-
 @linear_attention.form("recurrent")
 def recurrent_linear_attention(q, k, v, /, **options):
     """One key after the other enters S and z: how a decoder runs it."""
@@ -310,8 +232,8 @@ def chunked_linear_attention(
 ):
     """Queries in chunks: earlier keys through S and z, keys of the chunk itself one by one."""
     qf, kf, v = _features(q, k, v, mask, features, degree)
-    scan = _Scan(qf, kf, v, causal, offset, chunk)
-    numerator, total, _ = scan.forward(_State.empty(kf, v))
+    scan = Scan(qf, kf, v, causal, offset, chunk)
+    numerator, total, _ = scan.forward(State.empty(kf, v))
     return _divided(numerator, _denominator(total, eps), empty)
 
 
@@ -334,8 +256,8 @@ def chunked_linear_attention_vjp(
 ):
     """The scan forwards for S and z, and backwards for the sums of what later queries read."""
     qf, kf, v = _features(q, k, v, mask, features, degree)
-    scan = _Scan(qf, kf, v, causal, offset, chunk)
-    nothing = _State.empty(kf, v)
+    scan = Scan(qf, kf, v, causal, offset, chunk)
+    nothing = State.empty(kf, v)
     numerator, total, _ = scan.forward(nothing)
     g, dden = _split_cotangent(g, numerator, _denominator(total, eps))
     dqf, dkf, dv, _ = scan.backward(g, dden, nothing, nothing)
@@ -406,9 +328,28 @@ def streamed_linear_attention(
            [2.5]]), array([[10.]]), array([4.]))
     """
     qf, kf, v = _features(q, k, v, None, features, degree)
-    scan = _Scan(qf, kf, v, True, None, 64)
+    scan = Scan(qf, kf, v, True, None, 64)
     numerator, total, (s, z) = scan.forward(_first_state(kf, v, state, normaliser))
     return _divided(numerator, total, empty), s + 0, z + 0
+
+
+@streamed_linear_attention.form("textbook")
+def streamed_linear_attention_textbook(
+    q, k, v, /, *, features, degree=2, state=None, normaliser=None, empty="zero"
+):
+    """One position after the other: S + phi(k) v^T, z + phi(k), then the quotient."""
+    xp = namespace(q)
+    qf, kf = (feature_map.__wrapped__(x, features=features, degree=degree) for x in (q, k))
+    s = xp.zeros((kf.shape[-1], v.shape[-1]), dtype=q.dtype) + (0 if state is None else state)
+    z = xp.zeros(kf.shape[-1:], dtype=q.dtype) + (0 if normaliser is None else normaliser)
+    outputs = []
+    for i in range(q.shape[-2]):
+        s = s + kf[..., i, :, None] * v[..., i, None, :]
+        z = z + kf[..., i, :]
+        total = qf[..., i, None, :] @ z[..., None]
+        output = (qf[..., i, None, :] @ s) / total
+        outputs.append(xp.where(total == 0, 0.0 if empty == "zero" else xp.nan, output))
+    return (xp.concatenate(outputs, axis=-2) if outputs else qf @ s), s, z
 
 
 @streamed_linear_attention.defvjp
@@ -417,17 +358,17 @@ def streamed_linear_attention_vjp(
 ):
     """As the chunked form, starting from the cotangents of the last S and z."""
     qf, kf, v = _features(q, k, v, None, features, degree)
-    scan = _Scan(qf, kf, v, True, None, 64)
+    scan = Scan(qf, kf, v, True, None, 64)
     start = _first_state(kf, v, state, normaliser)
     numerator, total, _ = scan.forward(start)
     g_output, dden = _split_cotangent(g[0], numerator, total)
-    dqf, dkf, dv, first = scan.backward(g_output, dden, start, _State(g[1], g[2]))
+    dqf, dkf, dv, first = scan.backward(g_output, dden, start, State(g[1], g[2]))
     dq, dk, dv, _ = _through_features(q, k, dqf, dkf, dv, None, features, degree, None)
     return dq, dk, dv, first.s, first.z
 
 
-def _first_state(kf, v, state, normaliser) -> _State:
-    nothing = _State.empty(kf, v)
-    return _State(
+def _first_state(kf, v, state, normaliser) -> State:
+    nothing = State.empty(kf, v)
+    return State(
         nothing.s if state is None else state, nothing.z if normaliser is None else normaliser
     )
