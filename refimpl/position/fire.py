@@ -85,6 +85,33 @@ def fire_bias(
     return pair_network(x[..., None], *weights)[0]
 
 
+@fire_bias.form("textbook")
+def fire_bias_textbook(
+    hidden_weights,
+    hidden_biases,
+    output_weights,
+    output_biases,
+    query_positions,
+    key_positions,
+    /,
+    *,
+    log_rate,
+    threshold,
+    epsilon=0.0,
+):
+    """The network of psi(|i - j|)/(psi(max(L, i)) + epsilon), one unit of it after another."""
+    xp = namespace(hidden_weights)
+    _check_fire(query_positions, key_positions, log_rate, threshold)
+    distances = xp.abs(signed_distances(query_positions, key_positions, hidden_weights))
+    i = astype(query_positions, distances.dtype)[..., :, None]
+    c, least = (astype(v, i.dtype)[..., None, None] for v in (log_rate, threshold))
+    x = xp.log1p(c * distances) / (xp.log1p(c * xp.maximum(least, i)) + epsilon)
+    x = astype(x, hidden_weights.dtype)[..., None]
+    hidden = x * hidden_weights[..., None, None, :] + hidden_biases[..., None, None, :]
+    biases = xp.einsum("...nms,...sh->...hnm", xp.maximum(hidden, 0), output_weights)
+    return biases + output_biases[..., :, None, None]
+
+
 @fire_bias.defvjp
 def fire_bias_vjp(
     g,
@@ -120,16 +147,20 @@ def fire_bias_vjp(
 def _fire_inputs(weights, query_positions, key_positions, log_rate, threshold, epsilon):
     """x (..., n, m) in at least float64, and |i - j|, max(L, i), c, and the denominator of x."""
     xp = namespace(weights)
+    _check_fire(query_positions, key_positions, log_rate, threshold)
     dtype = xp.result_type(weights.dtype, result_type(query_positions, key_positions))
     c, start = (astype(v, dtype)[..., None, None] for v in (log_rate, threshold))
-    require_positive("log_rate", c)
-    require_positive("threshold", start)
-    require_nonnegative("query_positions", query_positions)
-    require_nonnegative("key_positions", key_positions)
     distances = xp.abs(signed_distances(query_positions, key_positions, weights))
     ends = xp.maximum(start, astype(query_positions, dtype)[..., :, None])
     norm = xp.log1p(c * ends) + epsilon
     return xp.log1p(c * distances) / norm, distances, ends, c, norm
+
+
+def _check_fire(query_positions, key_positions, log_rate, threshold):
+    require_positive("log_rate", log_rate)
+    require_positive("threshold", threshold)
+    require_nonnegative("query_positions", query_positions)
+    require_nonnegative("key_positions", key_positions)
 
 
 def _second_order(u):

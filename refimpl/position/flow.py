@@ -112,6 +112,51 @@ def flow_encoding(
     return namespace(start).stack(states[::steps], axis=-2)
 
 
+@flow_encoding.form("textbook")
+def flow_encoding_textbook(
+    start,
+    hidden_weights,
+    hidden_times,
+    hidden_biases,
+    output_weights,
+    output_times,
+    output_biases,
+    /,
+    *,
+    length,
+    interval,
+    steps,
+    activation,
+    method,
+):
+    """The classical rule of Runge and Kutta, and Kutta's of three eighths, stage by stage."""
+    xp, d = namespace(start), float(interval) / steps
+    sigma = {"identity": lambda x: x, "relu": lambda x: xp.maximum(x, 0), "tanh": xp.tanh}
+
+    def h(p, t):
+        inner = matvec(hidden_weights, p) + _at(t, hidden_times) + hidden_biases
+        outer = matvec(output_weights, sigma[activation](inner))
+        return outer + _at(t, output_times) + output_biases
+
+    p, encodings = start, [start]
+    for step in range(1, int(length - 1) * int(steps) + 1):
+        t = (step - 1) * d
+        u1 = h(p, t)
+        if method == "classical":
+            u2 = h(p + d * u1 / 2, t + d / 2)
+            u3 = h(p + d * u2 / 2, t + d / 2)
+            u4 = h(p + d * u3, t + d)
+            p = p + d * (u1 + 2 * u2 + 2 * u3 + u4) / 6
+        else:
+            u2 = h(p + d * u1 / 3, t + d / 3)
+            u3 = h(p + d * (u2 - u1 / 3), t + 2 * d / 3)
+            u4 = h(p + d * (u1 - u2 + u3), t + d)
+            p = p + d * (u1 + 3 * u2 + 3 * u3 + u4) / 8
+        if step % steps == 0:
+            encodings.append(p)
+    return xp.stack(xp.broadcast_arrays(*encodings), axis=-2)
+
+
 @flow_encoding.defvjp
 def flow_encoding_vjp(
     g,
@@ -182,7 +227,8 @@ def _stages(state, i, field, step, activation, method):
 
 
 def _sum(weights, slopes):
-    return sum(weight * slope for weight, slope in zip(weights, slopes, strict=True))
+    # A slope without weight takes no part, not even where it is infinite.
+    return sum(weight * slope for weight, slope in zip(weights, slopes, strict=True) if weight)
 
 
 def _slope(p, time, field, activation):

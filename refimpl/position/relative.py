@@ -309,6 +309,43 @@ def disentangled_logits(
     return logit_scale(scale, q, 3) * raw
 
 
+@disentangled_logits.form("textbook")
+def disentangled_logits_textbook(
+    q,
+    k,
+    position_queries,
+    position_keys,
+    query_positions,
+    key_positions,
+    /,
+    *,
+    p2c_index,
+    log_buckets=False,
+    max_position=512,
+    scale=None,
+):
+    """The three inner products of every pair, whose rows of the tables are written out."""
+    xp = namespace(q)
+    b = _half_of_rows(position_keys)
+    distance = whole_distances(query_positions, key_positions)
+    if log_buckets:
+        options = {"bucket_size": b, "max_position": max_position}
+        distance = deberta_log_buckets(query_positions, key_positions, **options)
+    delta = xp.clip(distance + b, 0, 2 * b - 1)
+    turned = xp.clip(-distance + b, 0, 2 * b - 1)
+    n, m = delta.shape[-2:]
+
+    def rows_at(table, index):
+        rows = gather_rows(table, index.reshape(*index.shape[:-2], n * m))
+        return rows.reshape(*rows.shape[:-2], n, m, table.shape[-1])
+
+    content = xp.einsum("...nd,...md->...nm", q, k)
+    to_keys = xp.einsum("...nd,...nmd->...nm", q, rows_at(position_keys, delta))
+    third = delta if p2c_index == "code" else turned
+    to_queries = xp.einsum("...md,...nmd->...nm", k, rows_at(position_queries, third))
+    return logit_scale(scale, q, 3) * (content + to_keys + to_queries)
+
+
 @disentangled_logits.defvjp
 def disentangled_logits_vjp(
     g,
@@ -344,17 +381,23 @@ def _disentangled(
     q, k, queries, keys, query_positions, key_positions, p2c_index, log_buckets, max_position
 ):
     """The three terms, and the rows of the tables for each pair in the second and the third."""
-    rows = keys.shape[-2]
-    if rows % 2 or rows == 0:
-        raise ValueError(f"position_keys: expected an even number of rows, 2 b, got {rows}")
+    half = _half_of_rows(keys)
     if log_buckets:
-        options = {"bucket_size": rows // 2, "max_position": max_position}
+        options = {"bucket_size": half, "max_position": max_position}
         distance = deberta_log_buckets(query_positions, key_positions, **options)
     else:
         distance = whole_distances(query_positions, key_positions)
     xp = namespace(q)
-    forward = xp.clip(distance + rows // 2, 0, rows - 1)
-    backward = forward if p2c_index == "code" else xp.clip(rows // 2 - distance, 0, rows - 1)
+    forward = xp.clip(half + distance, 0, 2 * half - 1)
+    backward = forward if p2c_index == "code" else xp.clip(half - distance, 0, 2 * half - 1)
     by_key = picked(k @ queries.swapaxes(-1, -2), backward.swapaxes(-1, -2)).swapaxes(-1, -2)
     terms = q @ k.swapaxes(-1, -2), picked(q @ keys.swapaxes(-1, -2), forward), by_key
     return terms[0] + terms[1] + terms[2], forward, backward
+
+
+def _half_of_rows(keys):
+    """b, where the tables of relative positions have 2 b rows."""
+    rows = keys.shape[-2]
+    if rows % 2 or rows == 0:
+        raise ValueError(f"position_keys: expected an even number of rows, 2 b, got {rows}")
+    return rows // 2

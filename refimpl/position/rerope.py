@@ -101,6 +101,17 @@ def rerope_logits(
     return (real * cos - imaginary * sin).sum(axis=-1)
 
 
+@rerope_logits.form("textbook")
+def rerope_logits_textbook(q, k, rows, columns, /, *, pairing, window, leak=None, base=10000.0):
+    """<q_i, R_-rho k_j>: each query has keys of its own, rotated by their bounded distances."""
+    t = signed_distances(rows, columns)
+    beyond = 0 * t + window if leak is None else window + (t - window) / leak
+    rho = namespace(t).where(t < window, t, beyond)
+    options = {"pairing": pairing, "base": base, "inverse": True}
+    turned = rotary_embedding(k[..., None, :, :], rho, **options)
+    return (q[..., :, None, :] * turned).sum(axis=-1)
+
+
 @rerope_logits.defvjp
 def rerope_logits_vjp(g, q, k, rows, columns, /, *, pairing, window, leak=None, base=10000.0):
     """dq_i = sum_j g_ij R_-rho k_j and dk_j = sum_i g_ij R_rho q_i."""

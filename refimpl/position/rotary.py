@@ -187,6 +187,36 @@ def rotary_embedding(
     return _rotate(x, cos, -sin if inverse else sin, pairing)
 
 
+@rotary_embedding.form("textbook")
+def rotary_embedding_textbook(
+    x,
+    positions,
+    /,
+    *,
+    pairing,
+    base=10000.0,
+    frequencies=None,
+    rotary_dim=None,
+    attention_factor=1.0,
+    inverse=False,
+):
+    """R_m x, with the blocks of 2 x 2 on the diagonal of the matrix R_m written out."""
+    xp = namespace(x)
+    require_finite("positions", positions)
+    r = features_turned(x, frequencies, rotary_dim)
+    exponents = xp.arange(0, r, 2, dtype=_angle_type(positions, frequencies)) / r
+    theta = float(base) ** -exponents if frequencies is None else frequencies
+    angles = positions[..., None] * theta[..., None, :] * (-1 if inverse else 1)
+    cos, sin = xp.cos(angles), xp.sin(angles)
+    blocks = xp.stack([xp.stack([cos, -sin], axis=-1), xp.stack([sin, cos], axis=-1)], axis=-2)
+    rotation = astype(attention_factor * blocks, x.dtype)
+    interleaved = pairing == "interleaved"
+    pairs = x[..., :r].reshape(*x.shape[:-1], *((r // 2, 2) if interleaved else (2, r // 2)))
+    product = "...iab,...ib->...ia" if interleaved else "...iab,...bi->...ai"
+    turned = xp.einsum(product, rotation, pairs)
+    return _with_tail(turned.reshape(*turned.shape[:-2], r), x[..., r:])
+
+
 @rotary_embedding.defvjp
 def rotary_embedding_vjp(
     g, x, positions, /, *, base=10000.0, frequencies=None, rotary_dim=None, **options
@@ -298,8 +328,8 @@ def _single_angles(x, positions, base, frequencies, rotary_dim):
     return astype(positions, dtype)[..., None] * theta[..., None, :], theta
 
 
-def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
-    """The frequencies (..., h), given or made, once it is clear how many features rotate."""
+def features_turned(x, frequencies=None, rotary_dim=None):
+    """r, how many features rotate; ValueError where what is given contradicts itself or x."""
     d = x.shape[-1]
     if frequencies is not None and frequencies.ndim == 0:
         raise ValueError("frequencies: expected an axis of them, got a number")
@@ -314,6 +344,12 @@ def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
         raise ValueError(
             f"rotary_dim ({default}): expected an even number from 2 to d = {d}, got {r}"
         )
+    return r
+
+
+def _theta(dtype, x, base, frequencies, rotary_dim, by_logarithm=False):
+    """The frequencies (..., h), given or made, once it is clear how many features rotate."""
+    r = features_turned(x, frequencies, rotary_dim)
     if frequencies is not None:
         return astype(frequencies, dtype)
     xp = namespace(x)

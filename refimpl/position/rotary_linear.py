@@ -84,6 +84,22 @@ def rotary_linear_attention(
     return _attention(q, k, values, rows, columns, causal, options)
 
 
+@rotary_linear_attention.form("textbook")
+def rotary_linear_attention_textbook(
+    q, k, values, rows, columns, /, *, pairing, causal=False, base=10000.0
+):
+    """Rotated products above, plain products below, both of the keys that are seen."""
+    xp = namespace(q)
+    i, j = rows[..., :, None], columns[..., None, :]
+    seen = j <= i if causal else xp.ones((rows.shape[-1], columns.shape[-1]), dtype=bool)
+    q_turned = rotary_embedding(q, rows, pairing=pairing, base=base)
+    k_turned = rotary_embedding(k, columns, pairing=pairing, base=base)
+    above = astype(xp.where(seen, q_turned @ k_turned.swapaxes(-1, -2), 0), q.dtype)
+    below = astype(xp.where(seen, q @ k.swapaxes(-1, -2), 0), q.dtype).sum(axis=-1, keepdims=True)
+    is_empty = ~seen.any(axis=-1, keepdims=True)
+    return weighted_sum(above, values) / astype(xp.where(is_empty, 1, below), q.dtype)
+
+
 @rotary_linear_attention.defvjp
 def rotary_linear_attention_vjp(g, q, k, values, rows, columns, /, *, causal=False, **options):
     """With h = g / Z: dv = A^T h, dA = h v^T, dZ_i = -<h_i, o_i>; the first two turn back."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from refimpl.backend import astype, result_type
+from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
 from refimpl.formula.options import Pairing
 from refimpl.position.axial import turned, turned_vjp
-from refimpl.position.rotary import single
+from refimpl.position.rotary import features_turned, joined, pairs_of, single
 
 
 @formula(
@@ -80,6 +80,23 @@ def mixed_rotary_embedding(
     array([[0.5403, 0.8415]])
     """
     return turned(x, _phases(positions, frequencies, inverse), pairing)
+
+
+@mixed_rotary_embedding.form("textbook")
+def mixed_rotary_embedding_textbook(x, positions, frequencies, /, *, pairing, inverse=False):
+    """Phases as sums over the axes, and their rotation of each pair, written out."""
+    xp = namespace(x)
+    require_finite("positions", positions)
+    require_finite("frequencies", frequencies)
+    r = features_turned(x, frequencies)
+    phases = (positions[..., None] * frequencies[..., None, :]).sum(axis=-3)
+    cos, sin = astype(xp.cos(phases), x.dtype), astype(xp.sin(phases), x.dtype)
+    sin = -sin if inverse else sin
+    a, b, rest = pairs_of(x, r // 2, pairing)
+    rotated = joined(a * cos - b * sin, a * sin + b * cos, pairing)
+    return xp.concatenate(
+        [rotated, xp.broadcast_to(rest, (*rotated.shape[:-1], x.shape[-1] - r))], axis=-1
+    )
 
 
 @mixed_rotary_embedding.form("single_angles", loses="angles are rounded")

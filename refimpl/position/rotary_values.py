@@ -7,6 +7,7 @@ from typing import Any
 from refimpl.core import weighted_sum
 from refimpl.formula import formula
 from refimpl.formula.options import Pairing, Positive
+from refimpl.position.distances import signed_distances
 from refimpl.position.rotary import rotary_embedding, vjp_of_each
 
 
@@ -74,6 +75,15 @@ def value_rotary_mixture(
     array([[-0.4161,  0.9093]])
     """
     return _mixture(weights, values, rows, columns, pairing=pairing, base=base)
+
+
+@value_rotary_mixture.form("textbook")
+def value_rotary_mixture_textbook(weights, values, rows, columns, /, *, pairing, base=10000.0):
+    """sum_j a_ij R_{j - i} v_j: each query has values of its own, rotated by their distances."""
+    distances = signed_distances(rows, columns)
+    options = {"pairing": pairing, "base": base, "inverse": True}
+    turned = rotary_embedding(values[..., None, :, :], distances, **options)
+    return weighted_sum(weights[..., :, None, :], turned)[..., 0, :]
 
 
 @value_rotary_mixture.defvjp

@@ -77,6 +77,17 @@ def sandwich_bias(frequencies, query_positions, key_positions, /, *, heads: Coun
     return scales * (similarity - frequencies.shape[-1] * bool(centred))[..., None, :, :]
 
 
+@sandwich_bias.form("textbook")
+def sandwich_bias_textbook(frequencies, query_positions, key_positions, /, *, heads, centred):
+    """The sum of cosines for every query and key, times H/(8 h) for head h."""
+    xp = namespace(frequencies)
+    distances = signed_distances(query_positions, key_positions, frequencies)
+    cosines = xp.cos(distances[..., None] * frequencies[..., None, None, :])
+    similarity = cosines.sum(axis=-1) - (frequencies.shape[-1] if centred else 0)
+    h = xp.arange(1, heads + 1, dtype=distances.dtype)[:, None, None]
+    return heads / (8 * h) * similarity[..., None, :, :]
+
+
 @sandwich_bias.defvjp
 def sandwich_bias_vjp(g, frequencies, query_positions, key_positions, /, *, heads, centred):
     """As of the inner product, for the sum over heads."""

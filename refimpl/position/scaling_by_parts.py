@@ -119,6 +119,50 @@ def yarn_frequencies(
     return scaled, attention + namespace(theta).zeros(scaled.shape[:-1], dtype=theta.dtype)
 
 
+@yarn_frequencies.form("textbook")
+def yarn_frequencies_textbook(
+    frequencies,
+    /,
+    *,
+    factor,
+    trained_length,
+    ramp,
+    base=None,
+    slow=1.0,
+    fast=32.0,
+    truncate=True,
+    attention_factor=None,
+    mscale=None,
+    mscale_all_dim=None,
+):
+    """gamma theta + (1 - gamma) theta/s, by the ramp of the paper or that of its code."""
+    theta, s = with_factor(frequencies, factor)
+    xp, h = namespace(theta), theta.shape[-1]
+    _check_ends(slow, fast)
+    _check_mscales(mscale, mscale_all_dim)
+    if ramp == "turns":
+        gamma = (trained_length * theta / (2 * math.pi) - slow) / (fast - slow)
+    else:
+        _check_base(theta, base)
+        d_slow, d_fast = (
+            h * math.log(trained_length / (2 * math.pi * turns)) / math.log(base)
+            for turns in (slow, fast)
+        )
+        if truncate:
+            d_slow, d_fast = math.ceil(d_slow), math.floor(d_fast)
+        start, end = _clipped_ends(d_fast, d_slow, h)
+        gamma = 1 - (xp.arange(h, dtype=theta.dtype) - start) / (end - start)
+    gamma = xp.clip(gamma, 0, 1)
+    scaled = gamma * theta + (1 - gamma) * theta / s[..., None]
+    if attention_factor is not None:
+        a = 0 * s + attention_factor
+    elif mscale is not None:
+        a = (mscale * xp.log(s) / 10 + 1) / (mscale_all_dim * xp.log(s) / 10 + 1)
+    else:
+        a = xp.log(s) / 10 + 1
+    return scaled, xp.broadcast_to(a, scaled.shape[:-1])
+
+
 @yarn_frequencies.defvjp
 def yarn_frequencies_vjp(
     g,
@@ -257,9 +301,8 @@ def _by_turns(theta, trained_length, slow, fast):
 
 def _by_index(theta, trained_length, base, slow, fast, truncate):
     _check_ends(slow, fast)
+    _check_base(theta, base)
     xp, h = namespace(theta), theta.shape[-1]
-    i = xp.arange(h, dtype=theta.dtype)
-    _check_base(theta, i, base)
 
     def pair_that_turns(times):
         return h * math.log(trained_length / (2 * math.pi * times)) / math.log(base)
@@ -267,19 +310,26 @@ def _by_index(theta, trained_length, base, slow, fast, truncate):
     start, end = pair_that_turns(fast), pair_that_turns(slow)
     if truncate:
         start, end = math.floor(start), math.ceil(end)
+    start, end = _clipped_ends(start, end, h)
+    return 1 - xp.clip((xp.arange(h, dtype=theta.dtype) - start) / (end - start), 0, 1)
+
+
+def _clipped_ends(start, end, h):
+    """The ends of a ramp over the features, apart from each other."""
     start, end = max(start, 0), min(end, 2 * h - 1)
     if start > end:
         raise ValueError(
             f"trained_length: the ramp would start at pair {start:.4g} and end at {end:.4g}"
         )
-    end += 0.001 * (start == end)
-    return 1 - xp.clip((i - start) / (end - start), 0, 1)
+    return start, end + 0.001 * (start == end)
 
 
-def _check_base(theta, i, base):
+def _check_base(theta, base):
     if base is None:
         raise ValueError("base: expected a finite number above 1 for ramp='index', got None")
-    misfit = abs(theta * float(base) ** (i / theta.shape[-1]) - 1)
+    h = theta.shape[-1]
+    i = namespace(theta).arange(h, dtype=theta.dtype)
+    misfit = abs(theta * float(base) ** (i / h) - 1)
     if scalar((misfit > _MISFIT).any()):
         raise ValueError(f"frequencies: expected powers of the base {base}")
 
@@ -294,14 +344,18 @@ def _check_ends(slow, fast):
 
 def _sharpening(s, attention_factor, mscale, mscale_all_dim):
     """YaRN's attention factor and its derivative in s."""
-    if (mscale is None) != (mscale_all_dim is None):
-        raise ValueError(
-            "mscale, mscale_all_dim: expected both or none, because the field disagrees on one "
-            f"alone, got {mscale} and {mscale_all_dim}"
-        )
+    _check_mscales(mscale, mscale_all_dim)
     if attention_factor is not None:
         return 0 * s + attention_factor, 0 * s
     over, under = (1.0, 0.0) if mscale is None else (mscale, mscale_all_dim)
     logarithm = namespace(s).log(s) / 10
     top, bottom = over * logarithm + 1, under * logarithm + 1
     return top / bottom, (over * bottom - top * under) / (10 * s * bottom**2)
+
+
+def _check_mscales(mscale, mscale_all_dim):
+    if (mscale is None) != (mscale_all_dim is None):
+        raise ValueError(
+            "mscale, mscale_all_dim: expected both or none, because the field disagrees on one "
+            f"alone, got {mscale} and {mscale_all_dim}"
+        )

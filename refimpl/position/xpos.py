@@ -8,7 +8,7 @@ from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
 from refimpl.formula.options import Finite, Pairing, Positive
-from refimpl.position.rotary import rotary_embedding, single, vjp_of_each
+from refimpl.position.rotary import joined, rotary_embedding, single, vjp_of_each
 
 
 @formula(
@@ -91,6 +91,19 @@ def xpos_embedding(
     _, scale = _growth(x, positions, role, centre, scale_base, gamma, pairing)
     rotated = rotary_embedding(x, positions, pairing=pairing, base=base)
     return rotated * astype(scale, x.dtype)
+
+
+@xpos_embedding.form("textbook")
+def xpos_embedding_textbook(
+    x, positions, /, *, pairing, role, centre, scale_base=512.0, gamma=0.4, base=10000.0
+):
+    """R_n x, and pair i of it times a power of zeta_i, up for queries and down for keys."""
+    xp, d, dtype = namespace(x), x.shape[-1], result_type(positions)
+    rotated = rotary_embedding(x, positions, pairing=pairing, base=base)
+    zeta = (xp.arange(0, d, 2, dtype=dtype) / d + gamma) / (1 + gamma)
+    power = (astype(positions, dtype) - centre) / scale_base
+    growth = zeta ** (power if role == "query" else -power)[..., None]
+    return rotated * astype(joined(growth, growth, pairing), x.dtype)
 
 
 @xpos_embedding.defvjp
