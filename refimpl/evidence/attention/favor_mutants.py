@@ -7,7 +7,7 @@ import numpy as np
 from refimpl.attention.favor import favor_features, performer_attention
 from refimpl.attention.masks import band
 from refimpl.evidence.attention.favor import features, performer
-from refimpl.evidence.mistakes import wrong_gradients
+from refimpl.evidence.mistakes import wrong, wrong_gradients
 
 # ---------------------------------------------------------------------------------- features
 
@@ -214,10 +214,7 @@ def scaled_twice(q, k, v, projections, /, **options):
     return performer_attention(q, k, v, projections, **options)
 
 
-@performer.mutant
-def scale_ignored(q, k, v, projections, /, **options):
-    """a scale that is given is ignored"""
-    return performer_attention(q, k, v, projections, **options | {"scale": None})
+wrong(performer, "a scale that is given is ignored", options={"scale": None})
 
 
 @performer.mutant
@@ -247,10 +244,7 @@ def half_of_the_projections(q, k, v, projections, /, **options):
     )
 
 
-@performer.mutant
-def mask_ignored(q, k, v, projections, /, **options):
-    """the mask is ignored"""
-    return performer_attention(q, k, v, projections, **options | {"mask": None})
+wrong(performer, "the mask is ignored", options={"mask": None})
 
 
 @performer.mutant

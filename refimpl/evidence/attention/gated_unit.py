@@ -9,6 +9,7 @@ from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
 from refimpl.evidence.laws import linear_in
+from refimpl.evidence.mistakes import wrong
 
 _SMALL = Sizes(1, 1, 6)
 _FIXED = {"divisor": "length_and_width"}
@@ -173,23 +174,13 @@ def softmax_instead(q, k, v, /, **options):
     return softmax_attention(q, k, v, **options)
 
 
-@squared.mutant
-def causal_left_out(q, k, v, /, **options):
-    """causal is ignored"""
-    return squared_relu_attention(q, k, v, **options | {"causal": None, "offset": None})
-
-
-@squared.mutant
-def bias_left_out(q, k, v, /, **options):
-    """the bias is left out"""
-    return squared_relu_attention(q, k, v, **options | {"bias": None})
-
-
-@squared.mutant(gradient=True)
-def gradient_factor_two(g, q, k, v, /, **options):
-    """the derivative of the square lacks its factor 2"""
-    dq, dk, *rest = squared_relu_attention.vjp(g, q, k, v, **options)
-    return dq / 2, dk / 2, *rest
+wrong(squared, "causal is ignored", options={"causal": None, "offset": None})
+wrong(squared, "the bias is left out", options={"bias": None})
+wrong(
+    squared,
+    "the derivative of the square lacks its factor 2",
+    gradient={"q": lambda x: x / 2, "k": lambda x: x / 2},
+)
 
 
 @squared.mutant(gradient=True)

@@ -8,6 +8,7 @@ from refimpl.attention.grouped import grouped_query_attention
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.mistakes import wrong
 
 # Two heads of keys, so that tiling shows; any number of query heads that two divides.
 grouped = Evidence(
@@ -179,10 +180,7 @@ def masks_of_the_first_head(q, k, v, /, **options):
     return grouped_query_attention(q, k, v, **options)
 
 
-@grouped.mutant
-def sinks_left_out(q, k, v, /, **options):
-    """the sinks are left out"""
-    return grouped_query_attention(q, k, v, **options | {"sink": None})
+wrong(grouped, "the sinks are left out", options={"sink": None})
 
 
 @grouped.mutant

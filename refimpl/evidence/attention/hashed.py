@@ -8,6 +8,7 @@ from refimpl.attention.hashed import hashed_attention
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.mistakes import wrong
 
 hashed = Evidence(
     hashed_attention,
@@ -186,22 +187,9 @@ def shared_in_every_round(x, v, buckets, /, **options):
     return _attend(x, v, buckets, options, every=True)
 
 
-@hashed.mutant
-def first_round_alone(x, v, buckets, /, **options):
-    """only the first round is used"""
-    return hashed_attention(x, v, buckets[..., :1, :], **options)
-
-
-@hashed.mutant
-def causal_left_out(x, v, buckets, /, **options):
-    """causal is ignored"""
-    return hashed_attention(x, v, buckets, **options | {"causal": False})
-
-
-@hashed.mutant
-def chunks_left_out(x, v, buckets, /, **options):
-    """whole buckets are attended to, not chunks"""
-    return hashed_attention(x, v, buckets, **options | {"chunk": None})
+wrong(hashed, "only the first round is used", arrays={"buckets": lambda x: x[..., :1, :]})
+wrong(hashed, "causal is ignored", options={"causal": False})
+wrong(hashed, "whole buckets are attended to, not chunks", options={"chunk": None})
 
 
 @hashed.mutant

@@ -8,6 +8,7 @@ from refimpl.attention.latent import latent_attention
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.mistakes import wrong
 
 _SMALL = Sizes(1, 1, 6)
 
@@ -170,10 +171,7 @@ def rotated_part_counted_twice(*arrays, **options):
     return latent_attention(q, 2.0 * q_rotary, *rest, **options)
 
 
-@latent.mutant
-def mask_left_out(*arrays, **options):
-    """the mask is ignored"""
-    return latent_attention(*arrays, **options | {"mask": None})
+wrong(latent, "the mask is ignored", options={"mask": None})
 
 
 @latent.mutant(gradient=True)
@@ -193,8 +191,8 @@ def gradient_of_the_cache_through_values(g, *arrays, **options):
     return tuple(found)
 
 
-@latent.mutant(gradient=True)
-def gradient_of_projections_missing(g, *arrays, **options):
-    """the projections are taken for constants"""
-    found = latent_attention.vjp(g, *arrays, **options)
-    return *found[:4], 0.0 * found[4], 0.0 * found[5], *found[6:]
+wrong(
+    latent,
+    "the projections are taken for constants",
+    gradient={"key_up": lambda x: 0.0 * x, "value_up": lambda x: 0.0 * x},
+)

@@ -9,6 +9,7 @@ from refimpl.attention.linear import linear_attention, streamed_linear_attention
 from refimpl.attention.masks import band
 from refimpl.attention.softmax import softmax_attention
 from refimpl.evidence.attention.linear import attention, streamed
+from refimpl.evidence.mistakes import wrong
 
 
 def _finish(similarity, den, v, empty="zero"):
@@ -116,10 +117,7 @@ def mask_on_keys(q, k, v, /, **options):
     return linear_attention(q, k, v, **options)
 
 
-@attention.mutant
-def mask_ignored(q, k, v, /, **options):
-    """the mask is ignored"""
-    return linear_attention(q, k, v, **options | {"mask": None})
+wrong(attention, "the mask is ignored", options={"mask": None})
 
 
 @attention.mutant
@@ -253,10 +251,7 @@ def state_ignored(q, k, v, /, **options):
     return streamed_linear_attention(q, k, v, **options | {"state": None, "normaliser": None})
 
 
-@streamed.mutant
-def normaliser_ignored(q, k, v, /, **options):
-    """the normaliser of earlier positions is ignored"""
-    return streamed_linear_attention(q, k, v, **options | {"normaliser": None})
+wrong(streamed, "the normaliser of earlier positions is ignored", options={"normaliser": None})
 
 
 @streamed.mutant

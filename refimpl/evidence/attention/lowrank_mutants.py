@@ -21,6 +21,7 @@ from refimpl.evidence.attention.lowrank import (
     linformer,
     synthesizer,
 )
+from refimpl.evidence.mistakes import wrong
 
 
 def _kept(x, mask):
@@ -70,11 +71,11 @@ def projection_after_the_softmax(q, k, v, e, f, mask, scale):
     return (weights @ e.swapaxes(-1, -2)) @ (f @ _kept(v, mask))
 
 
-@linformer.mutant(gradient=True)
-def gradient_of_projections_missing(g, q, k, v, e, f, /, **options):
-    """the projections are taken for constants"""
-    found = linformer_attention.vjp(g, q, k, v, e, f, **options)
-    return *found[:3], 0.0 * found[3], 0.0 * found[4], *found[5:]
+wrong(
+    linformer,
+    "the projections are taken for constants",
+    gradient={"key_projection": lambda x: 0.0 * x, "value_projection": lambda x: 0.0 * x},
+)
 
 
 @linformer.mutant(gradient=True)
@@ -120,10 +121,7 @@ def relu_left_out(x, w, b, out, shift, /):
     return (x @ w + b[..., None, :]) @ out + shift[..., None, :]
 
 
-@dense.mutant
-def relu_on_the_output(x, w, b, out, shift, /):
-    """relu is applied to the logits too"""
-    return np.maximum(synthesizer_logits(x, w, b, out, shift), 0)
+wrong(dense, "relu is applied to the logits too", output=lambda y: np.maximum(y, 0))
 
 
 @dense.mutant(gradient=True)
@@ -231,16 +229,8 @@ def not_rectified(q, k, v, /, **options):
     return cosformer_attention(np.abs(q), k, v, **options)
 
 
-@cosformer.mutant
-def mask_is_ignored(q, k, v, /, **options):
-    """the mask is ignored"""
-    return cosformer_attention(q, k, v, **options | {"mask": None})
-
-
-@cosformer.mutant
-def causality_ignored(q, k, v, /, **options):
-    """causal is ignored"""
-    return cosformer_attention(q, k, v, **options | {"causal": None, "offset": None})
+wrong(cosformer, "the mask is ignored", name="mask_is_ignored", options={"mask": None})
+wrong(cosformer, "causal is ignored", options={"causal": None, "offset": None})
 
 
 @cosformer.mutant(gradient=True)

@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.masks import attention_mask, band
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence
+from refimpl.evidence.mistakes import wrong
 
 masks = Evidence(
     attention_mask,
@@ -231,16 +232,8 @@ def causal_without_the_diagonal(q, k, /, **options):
     return keep & (q[..., :, None] != k[..., None, :])
 
 
-@masks.mutant
-def causal_ignored(q, k, /, **options):
-    """causal is ignored"""
-    return attention_mask(q, k, **options | {"causal": False})
-
-
-@masks.mutant
-def dilation_ignored(q, k, /, **options):
-    """the dilation is ignored"""
-    return attention_mask(q, k, **options | {"dilation": 1})
+wrong(masks, "causal is ignored", options={"causal": False})
+wrong(masks, "the dilation is ignored", options={"dilation": 1})
 
 
 @masks.mutant
@@ -268,16 +261,8 @@ def globals_in_one_direction(q, k, /, **options):
     return attention_mask(q, k, **options | {"global_keys": None})
 
 
-@masks.mutant
-def documents_ignored(q, k, /, **options):
-    """segments are ignored"""
-    return attention_mask(q, k, **options | {"query_segments": None, "key_segments": None})
-
-
-@masks.mutant
-def prefix_ignored(q, k, /, **options):
-    """the prefix is ignored"""
-    return attention_mask(q, k, **options | {"prefix": 0})
+wrong(masks, "segments are ignored", options={"query_segments": None, "key_segments": None})
+wrong(masks, "the prefix is ignored", options={"prefix": 0})
 
 
 @masks.mutant
@@ -306,7 +291,4 @@ def blocks_transposed(q, k, /, **options):
     )
 
 
-@masks.mutant
-def inverted(q, k, /, **options):
-    """True drops"""
-    return ~attention_mask(q, k, **options)
+wrong(masks, "True drops", name="inverted", output=lambda y: ~y)

@@ -9,7 +9,7 @@ from refimpl.attention.pseudoinverse import iterated_inverse, pseudo_inverse
 from refimpl.attention.softmax import softmax_attention
 from refimpl.core import softmax
 from refimpl.evidence.attention.nystrom import attention, means
-from refimpl.evidence.mistakes import wrong_gradients
+from refimpl.evidence.mistakes import wrong, wrong_gradients
 
 # ------------------------------------------------------------------------------------ segments
 
@@ -183,22 +183,9 @@ def padding_in_the_means(q, k, v, /, **options):
     return _finish(output, q, k, v, options)
 
 
-@attention.mutant
-def mask_of_keys_ignored(q, k, v, /, **options):
-    """the mask of the keys is ignored"""
-    return nystrom_attention(q, k, v, **options | {"mask": None})
-
-
-@attention.mutant
-def queries_not_masked(q, k, v, /, **options):
-    """the mask of the queries is ignored"""
-    return nystrom_attention(q, k, v, **options | {"query_mask": None})
-
-
-@attention.mutant
-def middle_left_out(q, k, v, /, **options):
-    """the middle matrix is left out: F B V"""
-    return nystrom_attention(q, k, v, **options | {"inverse": "none"})
+wrong(attention, "the mask of the keys is ignored", options={"mask": None})
+wrong(attention, "the mask of the queries is ignored", options={"query_mask": None})
+wrong(attention, "the middle matrix is left out: F B V", options={"inverse": "none"})
 
 
 @attention.mutant
@@ -237,10 +224,7 @@ def middle_over_columns(q, k, v, /, **options):
     return _finish(left @ _inverted(middle, options) @ right @ v, q, k, v, options)
 
 
-@attention.mutant
-def scale_missing(q, k, v, /, **options):
-    """the logits are not scaled"""
-    return nystrom_attention(q, k, v, **options | {"scale": 1.0})
+wrong(attention, "the logits are not scaled", options={"scale": 1.0})
 
 
 @attention.mutant
@@ -313,10 +297,7 @@ def softmax_attention_itself(q, k, v, /, **options):
     return _finish(softmax_attention(q, k, v, **rest), q, k, v, options)
 
 
-@attention.mutant
-def convolution_missing(q, k, v, /, **options):
-    """the convolution of the values is not added"""
-    return nystrom_attention(q, k, v, **options | {"convolution": None})
+wrong(attention, "the convolution of the values is not added", options={"convolution": None})
 
 
 @attention.mutant

@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.projections import orthogonal_projections
 from refimpl.backend import like, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.mistakes import wrong
 
 # So that there are always as many rows in the blocks as are asked for.
 orthogonal = Evidence(
@@ -182,10 +183,7 @@ def lengths_of_the_gaussians(gaussians, lengths, /):
     return orthogonal_projections(gaussians, sizes)
 
 
-@orthogonal.mutant
-def lengths_ignored(gaussians, lengths, /):
-    """all rows have length 1"""
-    return orthogonal_projections(gaussians, np.ones_like(lengths))
+wrong(orthogonal, "all rows have length 1", arrays={"lengths": np.ones_like})
 
 
 @orthogonal.mutant

@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.attention.recurrent import gated_linear_attention, retention, state_space_duality
 from refimpl.evidence.attention.recurrent import dual, gated, retained
-from refimpl.evidence.mistakes import wrong_gradients
+from refimpl.evidence.mistakes import wrong, wrong_gradients
 
 # --------------------------------------------------------------------------------------- gated
 
@@ -125,10 +125,7 @@ def decay_complemented(q, k, v, decay, /, **options):
     return retention(q, k, v, np.maximum(1.0 - np.asarray(decay), 1e-3), **options)
 
 
-@retained.mutant
-def decay_left_out(q, k, v, decay, /, **options):
-    """nothing decays"""
-    return retention(q, k, v, np.ones_like(decay), **options)
+wrong(retained, "nothing decays", arrays={"decay": np.ones_like})
 
 
 @retained.mutant(source="https://github.com/cpcp1998/PermuteFormer/issues/2")
@@ -163,10 +160,7 @@ def retention_not_scaled(q, k, v, decay, /, **options):
     return retention(q, k, v, decay, **options)
 
 
-@retained.mutant
-def first_state_ignored(q, k, v, decay, /, **options):
-    """the state before the first position is ignored"""
-    return retention(q, k, v, decay, **options | {"state": None})
+wrong(retained, "the state before the first position is ignored", options={"state": None})
 
 
 @wrong_gradients(retained)
@@ -201,16 +195,8 @@ def step_not_on_the_rate(x, step, rate, b, c, /, **options):
     return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
 
 
-@dual.mutant
-def maps_exchanged(x, step, rate, b, c, /, **options):
-    """the input and the output map are exchanged"""
-    return state_space_duality(x, step, rate, c, b, **options)
-
-
-@dual.mutant
-def skip_left_out(x, step, rate, b, c, /, **options):
-    """the skip connection is left out"""
-    return state_space_duality(x, step, rate, b, c, **options | {"skip": None})
+wrong(dual, "the input and the output map are exchanged", arrays={"b": "c", "c": "b"})
+wrong(dual, "the skip connection is left out", options={"skip": None})
 
 
 @dual.mutant
@@ -224,10 +210,7 @@ def euler_steps(x, step, rate, b, c, /, **options):
     return (output if skip is None else output + np.asarray(skip)[..., None, None] * x), state
 
 
-@dual.mutant
-def space_scaled(x, step, rate, b, c, /, **options):
-    """the output carries a factor 1/sqrt s"""
-    return state_space_duality(x, step, rate, b, c * c.shape[-1] ** -0.5, **options)
+wrong(dual, "the output carries a factor 1/sqrt s", arrays={"c": lambda c: c * c.shape[-1] ** -0.5})
 
 
 @wrong_gradients(dual)

@@ -55,17 +55,15 @@ def logits_mutant(scores, source=""):
     return scores
 
 
-wrong(ALL, "The scale 1/sqrt(d) is missing", name="scale_missing", options={"scale": 1.0})
+wrong(ALL, "The scale 1/sqrt(d) is missing", options={"scale": 1.0})
 wrong(
     ALL,
     "The logits are divided by d instead of sqrt(d)",
-    name="scale_not_rooted",
     options=lambda options, arrays: options | {"scale": 1.0 / arrays[0].shape[-1]},
 )
 wrong(
     ALL,
     "The scale is taken from the number of keys instead of the feature dimension",
-    name="scale_from_keys_count",
     options=lambda options, arrays: options | {"scale": max(arrays[1].shape[-2], 1) ** -0.5},
 )
 
@@ -126,7 +124,6 @@ def bias_subtracted(inner, scale, keep, bias, options):
 wrong(
     ALL,
     "The mask has the opposite polarity: True drops",
-    name="mask_inverted",
     options={"mask": np.logical_not},
     source="https://github.com/pytorch/pytorch/issues/21518",
 )
@@ -167,7 +164,6 @@ def masked_logits_zeroed(inner, scale, keep, bias, options):
 wrong(
     ALL,
     "The causal option is ignored",
-    name="causal_ignored",
     options=lambda options, _: options | {"causal": None, "offset": options.get("offset") or 0},
     source="https://github.com/keras-team/keras/issues/23038",
 )
@@ -175,7 +171,6 @@ _CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
 wrong(
     ALL,
     "The causal mask is aligned at the other corner (top left against bottom right)",
-    name="causal_other_corner",
     options={"causal": lambda causal: _CORNERS.get(causal, causal)},
     source="https://github.com/pytorch/pytorch/issues/108108",
 )
@@ -196,13 +191,11 @@ def _shifted_band(options, arrays, shift):
 wrong(
     ALL,
     "The causal mask hides the diagonal: a query does not see its own position",
-    name="causal_strict",
     options=lambda options, arrays: _shifted_band(options, arrays, -1),
 )
 wrong(
     ALL,
     "The causal mask lets a query see one future key",
-    name="causal_one_ahead",
     options=lambda options, arrays: _shifted_band(options, arrays, 1),
 )
 
@@ -223,7 +216,6 @@ def causal_transposed(inner, scale, keep, bias, options):
 wrong(
     ALL,
     "The window is ignored",
-    name="window_ignored",
     options={"window": None},
     source="https://github.com/jax-ml/jax/issues/32300",
 )
@@ -238,21 +230,16 @@ def _resized(window, change):
 wrong(
     ALL,
     "The window counts the key at the query's own position: one key too few on the left",
-    name="window_counts_itself",
     options={"window": lambda window: _resized(window, lambda left: max(left - 1, 0))},
     source="https://github.com/huggingface/transformers/issues/39408",
 )
 wrong(
     ALL,
     "The window has one key too many on the left",
-    name="window_one_too_wide",
     options={"window": lambda window: _resized(window, lambda left: left + 1)},
 )
 wrong(
-    ALL,
-    "Left and right of the window are swapped",
-    name="window_swapped",
-    options={"window": lambda window: window[::-1]},
+    ALL, "Left and right of the window are swapped", options={"window": lambda window: window[::-1]}
 )
 wrong(
     ALL,
@@ -260,12 +247,7 @@ wrong(
     name="offset_ignored",
     options={"offset": lambda _: 0},
 )
-wrong(
-    ALL,
-    "The sink enters with the opposite sign",
-    name="sink_negated",
-    options={"sink": lambda sink: -1.0 * sink},
-)
+wrong(ALL, "The sink enters with the opposite sign", options={"sink": lambda sink: -1.0 * sink})
 
 
 @attention.mutant
@@ -375,12 +357,7 @@ def _unscaled(gradients, arrays, options):
     return dq / factor, dk / factor, *rest
 
 
-wrong(
-    ALL,
-    "The gradients of q and k lack the scale",
-    name="gradient_scale_missing",
-    gradient=_unscaled,
-)
+wrong(ALL, "The gradients of q and k lack the scale", gradient=_unscaled)
 
 
 def _nan_where_nothing_is_seen(gradients, arrays, options):
@@ -399,7 +376,6 @@ def _nan_where_nothing_is_seen(gradients, arrays, options):
 wrong(
     ALL,
     "Rows that see no key have NaN gradients",
-    name="nan_where_nothing_is_seen",
     source="https://github.com/pytorch/pytorch/issues/41508",
     gradient=_nan_where_nothing_is_seen,
 )
@@ -429,11 +405,11 @@ def softcap_slope_ignored(g, q, k, v, /, **options):
     return (dq, dk, dv, *rest) if given else (dq, dk, dv, *rest[1:])
 
 
-@attention.mutant(gradient=True)
-def value_gradient_reversed(g, q, k, v, /, **options):
-    """The gradient of the values goes to the wrong keys"""
-    dq, dk, dv, *rest = softmax_attention.vjp(g, q, k, v, **options)
-    return dq, dk, dv[..., ::-1, :], *rest
+wrong(
+    attention,
+    "The gradient of the values goes to the wrong keys",
+    gradient={"v": lambda x: x[..., ::-1, :]},
+)
 
 
 @attention.mutant(gradient=True)
