@@ -21,7 +21,7 @@ class _AttentionEntropy(Formula):
         bias: ArrayLike | None = ..., scale: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """The entropy of each row of attention weights, in nats."""
     oracle = __call__  # type: ignore[assignment]
@@ -30,7 +30,7 @@ class _AttentionEntropy(Formula):
         bias: ArrayLike | None = ..., scale: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 attention_entropy: _AttentionEntropy
@@ -42,7 +42,7 @@ class _AttentionLogsumexp(Formula):
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., query_block: int = ..., key_block: int = ...,
-        form: Literal['plain', 'online'] | None = ...
+        form: Literal['plain', 'textbook', 'online'] | None = ...
     ) -> Any:
         """The log-sum-exp of the logits of :func:`softmax_attention`: what merges partial results."""
     oracle = __call__  # type: ignore[assignment]
@@ -52,7 +52,7 @@ class _AttentionLogsumexp(Formula):
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., query_block: int = ..., key_block: int = ...,
-        form: Literal['plain', 'online'] | None = ...
+        form: Literal['plain', 'textbook', 'online'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 attention_logsumexp: _AttentionLogsumexp
@@ -86,7 +86,7 @@ class _AttentionWeights(Formula):
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., empty: Literal['zero', 'nan', 'mean'] = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """The weights P of :func:`softmax_attention`, the same options included."""
     oracle = __call__  # type: ignore[assignment]
@@ -96,7 +96,7 @@ class _AttentionWeights(Formula):
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., empty: Literal['zero', 'nan', 'mean'] = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 attention_weights: _AttentionWeights
@@ -122,7 +122,7 @@ class _CosformerAttention(Formula):
         mask: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         offset: int | None = ..., eps: ArrayLike | None = ..., empty: Literal['zero', 'nan'] = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Linear attention with relu features and weights that fall with the distance like a cosine."""
     oracle = __call__  # type: ignore[assignment]
@@ -131,7 +131,7 @@ class _CosformerAttention(Formula):
         mask: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         offset: int | None = ..., eps: ArrayLike | None = ..., empty: Literal['zero', 'nan'] = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 cosformer_attention: _CosformerAttention
@@ -237,7 +237,7 @@ class _GatedAttentionUnit(Formula):
         divisor: Literal['length_and_width', 'length_squared'], mask: ArrayLike | None = ...,
         bias: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Gated attention unit: one head of squared-relu attention whose output is gated."""
     oracle = __call__  # type: ignore[assignment]
@@ -247,7 +247,7 @@ class _GatedAttentionUnit(Formula):
         divisor: Literal['length_and_width', 'length_squared'], mask: ArrayLike | None = ...,
         bias: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 gated_attention_unit: _GatedAttentionUnit
@@ -275,7 +275,7 @@ class _GroupedQueryAttention(Formula):
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., empty: Literal['zero', 'nan', 'mean'] = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Softmax attention in which the heads of queries share fewer heads of keys and values."""
     oracle = __call__  # type: ignore[assignment]
@@ -285,7 +285,7 @@ class _GroupedQueryAttention(Formula):
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., empty: Literal['zero', 'nan', 'mean'] = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 grouped_query_attention: _GroupedQueryAttention
@@ -294,14 +294,14 @@ class _HashedAttention(Formula):
     def __call__(  # type: ignore[override]
         self, x: ArrayLike, v: ArrayLike, buckets: ArrayLike, /, *, causal: bool = ...,
         chunk: int | None = ..., scale: float | None = ...,
-        form: Literal['plain', 'rounds'] | None = ...
+        form: Literal['plain', 'textbook', 'rounds'] | None = ...
     ) -> Any:
         """Attention with shared queries and keys, of the positions that share a hash bucket."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, x: ArrayLike, v: ArrayLike, buckets: ArrayLike, /, *, causal: bool = ...,
         chunk: int | None = ..., scale: float | None = ...,
-        form: Literal['plain', 'rounds'] | None = ...
+        form: Literal['plain', 'textbook', 'rounds'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 hashed_attention: _HashedAttention
@@ -328,7 +328,7 @@ class _LatentAttention(Formula):
         key_up: ArrayLike, value_up: ArrayLike, /, *, mask: ArrayLike | None = ...,
         scale: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
-        offset: int | None = ..., form: Literal['plain', 'absorbed'] | None = ...
+        offset: int | None = ..., form: Literal['plain', 'textbook', 'absorbed'] | None = ...
     ) -> Any:
         """Multi-head latent attention: keys and values are projections of one cached vector."""
     oracle = __call__  # type: ignore[assignment]
@@ -337,7 +337,7 @@ class _LatentAttention(Formula):
         key_up: ArrayLike, value_up: ArrayLike, /, *, mask: ArrayLike | None = ...,
         scale: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
-        offset: int | None = ..., form: Literal['plain', 'absorbed'] | None = ...
+        offset: int | None = ..., form: Literal['plain', 'textbook', 'absorbed'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 latent_attention: _LatentAttention
@@ -349,7 +349,7 @@ class _LinearAttention(Formula):
         degree: int = ..., mask: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         offset: int | None = ..., eps: ArrayLike | None = ..., empty: Literal['zero', 'nan'] = ...,
-        chunk: int = ..., form: Literal['plain', 'recurrent', 'chunked'] | None = ...
+        chunk: int = ..., form: Literal['plain', 'textbook', 'recurrent', 'chunked'] | None = ...
     ) -> Any:
         """Attention with the similarity of feature maps in place of the exponential."""
     oracle = __call__  # type: ignore[assignment]
@@ -359,7 +359,7 @@ class _LinearAttention(Formula):
         degree: int = ..., mask: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
         offset: int | None = ..., eps: ArrayLike | None = ..., empty: Literal['zero', 'nan'] = ...,
-        chunk: int = ..., form: Literal['plain', 'recurrent', 'chunked'] | None = ...
+        chunk: int = ..., form: Literal['plain', 'textbook', 'recurrent', 'chunked'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 linear_attention: _LinearAttention
@@ -368,14 +368,14 @@ class _LinformerAttention(Formula):
     def __call__(  # type: ignore[override]
         self, q: ArrayLike, k: ArrayLike, v: ArrayLike, key_projection: ArrayLike,
         value_projection: ArrayLike, /, *, mask: ArrayLike | None = ...,
-        scale: ArrayLike | None = ..., form: Literal['plain'] | None = ...
+        scale: ArrayLike | None = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Softmax attention over keys and values that are projected along the sequence."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, q: ArrayLike, k: ArrayLike, v: ArrayLike, key_projection: ArrayLike,
         value_projection: ArrayLike, /, *, mask: ArrayLike | None = ...,
-        scale: ArrayLike | None = ..., form: Literal['plain'] | None = ...
+        scale: ArrayLike | None = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 linformer_attention: _LinformerAttention
@@ -432,7 +432,7 @@ class _NystromAttention(Formula):
         inverse: Literal['iterated', 'exact', 'none'] = ..., steps: int = ...,
         rcond: float | None = ..., mask: ArrayLike | None = ..., query_mask: ArrayLike | None = ...,
         scale: ArrayLike | None = ..., convolution: ArrayLike | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Attention through landmarks: three softmaxes with the inverse of the middle one."""
     oracle = __call__  # type: ignore[assignment]
@@ -442,7 +442,7 @@ class _NystromAttention(Formula):
         inverse: Literal['iterated', 'exact', 'none'] = ..., steps: int = ...,
         rcond: float | None = ..., mask: ArrayLike | None = ..., query_mask: ArrayLike | None = ...,
         scale: ArrayLike | None = ..., convolution: ArrayLike | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 nystrom_attention: _NystromAttention
@@ -480,7 +480,8 @@ class _PerformerAttention(Formula):
         kind: Literal['positive', 'hyperbolic', 'trigonometric', 'fourier', 'relu'],
         mask: ArrayLike | None = ..., scale: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
-        offset: int | None = ..., chunk: int = ..., form: Literal['plain', 'chunked'] | None = ...
+        offset: int | None = ..., chunk: int = ...,
+        form: Literal['plain', 'textbook', 'chunked'] | None = ...
     ) -> Any:
         """Attention with the exponential kernel replaced by random features (Performer, FAVOR+)."""
     oracle = __call__  # type: ignore[assignment]
@@ -489,7 +490,8 @@ class _PerformerAttention(Formula):
         kind: Literal['positive', 'hyperbolic', 'trigonometric', 'fourier', 'relu'],
         mask: ArrayLike | None = ..., scale: ArrayLike | None = ...,
         causal: Literal['top_left', 'bottom_right', True, False] | None = ...,
-        offset: int | None = ..., chunk: int = ..., form: Literal['plain', 'chunked'] | None = ...
+        offset: int | None = ..., chunk: int = ...,
+        form: Literal['plain', 'textbook', 'chunked'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 performer_attention: _PerformerAttention
@@ -512,14 +514,14 @@ class _Retention(Formula):
     def __call__(  # type: ignore[override]
         self, q: ArrayLike, k: ArrayLike, v: ArrayLike, decay: ArrayLike, /, *,
         scale: ArrayLike | None = ..., state: ArrayLike | None = ...,
-        form: Literal['plain', 'chunked', 'parallel'] | None = ...
+        form: Literal['plain', 'textbook', 'chunked', 'parallel'] | None = ...
     ) -> Any:
         """Retention: linear attention whose state decays by one factor per position and head."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, q: ArrayLike, k: ArrayLike, v: ArrayLike, decay: ArrayLike, /, *,
         scale: ArrayLike | None = ..., state: ArrayLike | None = ...,
-        form: Literal['plain', 'chunked', 'parallel'] | None = ...
+        form: Literal['plain', 'textbook', 'chunked', 'parallel'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 retention: _Retention
@@ -548,7 +550,7 @@ class _SoftmaxAttention(Formula):
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., empty: Literal['zero', 'nan', 'mean'] = ...,
         query_block: int = ..., key_block: int = ...,
-        form: Literal['plain', 'online', 'rows'] | None = ...
+        form: Literal['plain', 'textbook', 'online', 'rows'] | None = ...
     ) -> Any:
         """Softmax attention of queries over keys and values."""
     oracle = __call__  # type: ignore[assignment]
@@ -559,7 +561,7 @@ class _SoftmaxAttention(Formula):
         window: Sequence[Any] | None = ..., offset: int | None = ..., softcap: float | None = ...,
         sink: ArrayLike | None = ..., empty: Literal['zero', 'nan', 'mean'] = ...,
         query_block: int = ..., key_block: int = ...,
-        form: Literal['plain', 'online', 'rows'] | None = ...
+        form: Literal['plain', 'textbook', 'online', 'rows'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 softmax_attention: _SoftmaxAttention
@@ -588,14 +590,14 @@ class _StateSpaceDuality(Formula):
     def __call__(  # type: ignore[override]
         self, x: ArrayLike, step: ArrayLike, rate: ArrayLike, b: ArrayLike, c: ArrayLike, /, *,
         skip: ArrayLike | None = ..., state: ArrayLike | None = ...,
-        form: Literal['plain', 'chunked', 'parallel'] | None = ...
+        form: Literal['plain', 'textbook', 'chunked', 'parallel'] | None = ...
     ) -> Any:
         """The selective state space of Mamba-2, which is gated linear attention."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, x: ArrayLike, step: ArrayLike, rate: ArrayLike, b: ArrayLike, c: ArrayLike, /,
         *, skip: ArrayLike | None = ..., state: ArrayLike | None = ...,
-        form: Literal['plain', 'chunked', 'parallel'] | None = ...
+        form: Literal['plain', 'textbook', 'chunked', 'parallel'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 state_space_duality: _StateSpaceDuality
@@ -605,7 +607,7 @@ class _StreamedLinearAttention(Formula):
         self, q: ArrayLike, k: ArrayLike, v: ArrayLike, /, *,
         features: Literal['identity', 'elu_plus_one', 'relu', 'squared_relu', 'exponential', 'softmax', 'one_plus_cosine', 'taylor_2', 'power'],
         degree: int = ..., state: ArrayLike | None = ..., normaliser: ArrayLike | None = ...,
-        empty: Literal['zero', 'nan'] = ..., form: Literal['plain'] | None = ...
+        empty: Literal['zero', 'nan'] = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Causal linear attention that takes over the sums S and z from earlier keys and returns them."""
     oracle = __call__  # type: ignore[assignment]
@@ -613,7 +615,7 @@ class _StreamedLinearAttention(Formula):
         self, g: Any, q: ArrayLike, k: ArrayLike, v: ArrayLike, /, *,
         features: Literal['identity', 'elu_plus_one', 'relu', 'squared_relu', 'exponential', 'softmax', 'one_plus_cosine', 'taylor_2', 'power'],
         degree: int = ..., state: ArrayLike | None = ..., normaliser: ArrayLike | None = ...,
-        empty: Literal['zero', 'nan'] = ..., form: Literal['plain'] | None = ...
+        empty: Literal['zero', 'nan'] = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 streamed_linear_attention: _StreamedLinearAttention
@@ -1653,14 +1655,14 @@ class _AxialRotaryEmbedding(Formula):
     def __call__(  # type: ignore[override]
         self, x: ArrayLike, positions: ArrayLike, /, *, pairing: Literal['interleaved', 'half'],
         split: Literal['features', 'pairs'], base: float = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> Any:
         """Rotation by several coordinates, each of its own share of the features."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, x: ArrayLike, positions: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], split: Literal['features', 'pairs'],
-        base: float = ..., form: Literal['plain', 'single_angles'] | None = ...
+        base: float = ..., form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 axial_rotary_embedding: _AxialRotaryEmbedding
@@ -1745,7 +1747,7 @@ class _DisentangledLogits(Formula):
         self, q: ArrayLike, k: ArrayLike, position_queries: ArrayLike, position_keys: ArrayLike,
         query_positions: ArrayLike, key_positions: ArrayLike, /, *,
         p2c_index: Literal['paper', 'code'], log_buckets: bool = ..., max_position: int = ...,
-        scale: ArrayLike | None = ..., form: Literal['plain'] | None = ...
+        scale: ArrayLike | None = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Attention logits of DeBERTa: content with content, with position, and position with content."""
     oracle = __call__  # type: ignore[assignment]
@@ -1753,7 +1755,7 @@ class _DisentangledLogits(Formula):
         self, g: Any, q: ArrayLike, k: ArrayLike, position_queries: ArrayLike,
         position_keys: ArrayLike, query_positions: ArrayLike, key_positions: ArrayLike, /, *,
         p2c_index: Literal['paper', 'code'], log_buckets: bool = ..., max_position: int = ...,
-        scale: ArrayLike | None = ..., form: Literal['plain'] | None = ...
+        scale: ArrayLike | None = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 disentangled_logits: _DisentangledLogits
@@ -1777,7 +1779,7 @@ class _FireBias(Formula):
         self, hidden_weights: ArrayLike, hidden_biases: ArrayLike, output_weights: ArrayLike,
         output_biases: ArrayLike, query_positions: ArrayLike, key_positions: ArrayLike, /, *,
         log_rate: ArrayLike, threshold: ArrayLike, epsilon: float = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """The bias of FIRE: a small network of the distance as a part of the query's position."""
     oracle = __call__  # type: ignore[assignment]
@@ -1785,7 +1787,7 @@ class _FireBias(Formula):
         self, g: Any, hidden_weights: ArrayLike, hidden_biases: ArrayLike,
         output_weights: ArrayLike, output_biases: ArrayLike, query_positions: ArrayLike,
         key_positions: ArrayLike, /, *, log_rate: ArrayLike, threshold: ArrayLike,
-        epsilon: float = ..., form: Literal['plain'] | None = ...
+        epsilon: float = ..., form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 fire_bias: _FireBias
@@ -1796,7 +1798,8 @@ class _FlowEncoding(Formula):
         hidden_biases: ArrayLike, output_weights: ArrayLike, output_times: ArrayLike,
         output_biases: ArrayLike, /, *, length: int, interval: float, steps: int,
         activation: Literal['identity', 'relu', 'tanh'],
-        method: Literal['classical', 'three_eighths'], form: Literal['plain'] | None = ...
+        method: Literal['classical', 'three_eighths'],
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """Encodings of positions by an ordinary differential equation, in Runge-Kutta steps."""
     oracle = __call__  # type: ignore[assignment]
@@ -1805,7 +1808,8 @@ class _FlowEncoding(Formula):
         hidden_biases: ArrayLike, output_weights: ArrayLike, output_times: ArrayLike,
         output_biases: ArrayLike, /, *, length: int, interval: float, steps: int,
         activation: Literal['identity', 'relu', 'tanh'],
-        method: Literal['classical', 'three_eighths'], form: Literal['plain'] | None = ...
+        method: Literal['classical', 'three_eighths'],
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 flow_encoding: _FlowEncoding
@@ -1950,14 +1954,14 @@ class _MixedRotaryEmbedding(Formula):
     def __call__(  # type: ignore[override]
         self, x: ArrayLike, positions: ArrayLike, frequencies: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], inverse: bool = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> Any:
         """Rotation of every pair by a frequency of its own on each axis."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, x: ArrayLike, positions: ArrayLike, frequencies: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], inverse: bool = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 mixed_rotary_embedding: _MixedRotaryEmbedding
@@ -1980,7 +1984,7 @@ class _MultimodalRotaryEmbedding(Formula):
         self, x: ArrayLike, positions: ArrayLike, /, *, pairing: Literal['interleaved', 'half'],
         sections: Sequence[Any], arrangement: Literal['contiguous', 'interleaved'],
         base: float = ..., frequencies: ArrayLike | None = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> Any:
         """M-RoPE: time, height and width each turn some of the pairs of one spectrum."""
     oracle = __call__  # type: ignore[assignment]
@@ -1988,7 +1992,8 @@ class _MultimodalRotaryEmbedding(Formula):
         self, g: Any, x: ArrayLike, positions: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], sections: Sequence[Any],
         arrangement: Literal['contiguous', 'interleaved'], base: float = ...,
-        frequencies: ArrayLike | None = ..., form: Literal['plain', 'single_angles'] | None = ...
+        frequencies: ArrayLike | None = ...,
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 multimodal_rotary_embedding: _MultimodalRotaryEmbedding
@@ -2186,14 +2191,16 @@ class _ReropeLogits(Formula):
     def __call__(  # type: ignore[override]
         self, q: ArrayLike, k: ArrayLike, rows: ArrayLike, columns: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], window: float, leak: float | None = ...,
-        base: float = ..., form: Literal['plain', 'two_pass', 'single_angles'] | None = ...
+        base: float = ...,
+        form: Literal['plain', 'textbook', 'two_pass', 'single_angles'] | None = ...
     ) -> Any:
         """ReRoPE: rotary logits whose distances stop growing beyond a window, or grow slower."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, q: ArrayLike, k: ArrayLike, rows: ArrayLike, columns: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], window: float, leak: float | None = ...,
-        base: float = ..., form: Literal['plain', 'two_pass', 'single_angles'] | None = ...
+        base: float = ...,
+        form: Literal['plain', 'textbook', 'two_pass', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 rerope_logits: _ReropeLogits
@@ -2203,7 +2210,7 @@ class _RotaryEmbedding(Formula):
         self, x: ArrayLike, positions: ArrayLike, /, *, pairing: Literal['interleaved', 'half'],
         base: float = ..., frequencies: ArrayLike | None = ..., rotary_dim: int | None = ...,
         attention_factor: float = ..., inverse: bool = ...,
-        form: Literal['plain', 'complex', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'complex', 'single_angles'] | None = ...
     ) -> Any:
         """Queries or keys rotated by position: their inner products see only differences of positions."""
     oracle = __call__  # type: ignore[assignment]
@@ -2212,7 +2219,7 @@ class _RotaryEmbedding(Formula):
         pairing: Literal['interleaved', 'half'], base: float = ...,
         frequencies: ArrayLike | None = ..., rotary_dim: int | None = ...,
         attention_factor: float = ..., inverse: bool = ...,
-        form: Literal['plain', 'complex', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'complex', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 rotary_embedding: _RotaryEmbedding
@@ -2233,14 +2240,14 @@ class _RotaryLinearAttention(Formula):
     def __call__(  # type: ignore[override]
         self, q: ArrayLike, k: ArrayLike, values: ArrayLike, rows: ArrayLike, columns: ArrayLike, /,
         *, pairing: Literal['interleaved', 'half'], causal: bool = ..., base: float = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> Any:
         """Linear attention whose numerator sees relative positions and whose denominator does not."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, q: ArrayLike, k: ArrayLike, values: ArrayLike, rows: ArrayLike,
         columns: ArrayLike, /, *, pairing: Literal['interleaved', 'half'], causal: bool = ...,
-        base: float = ..., form: Literal['plain', 'single_angles'] | None = ...
+        base: float = ..., form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 rotary_linear_attention: _RotaryLinearAttention
@@ -2248,13 +2255,13 @@ rotary_linear_attention: _RotaryLinearAttention
 class _SandwichBias(Formula):
     def __call__(  # type: ignore[override]
         self, frequencies: ArrayLike, query_positions: ArrayLike, key_positions: ArrayLike, /, *,
-        heads: int, centred: bool, form: Literal['plain'] | None = ...
+        heads: int, centred: bool, form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """The bias of Sandwich: how alike the sinusoids of query and key are, less in later heads."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, frequencies: ArrayLike, query_positions: ArrayLike, key_positions: ArrayLike,
-        /, *, heads: int, centred: bool, form: Literal['plain'] | None = ...
+        /, *, heads: int, centred: bool, form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 sandwich_bias: _SandwichBias
@@ -2405,14 +2412,14 @@ class _ValueRotaryMixture(Formula):
     def __call__(  # type: ignore[override]
         self, weights: ArrayLike, values: ArrayLike, rows: ArrayLike, columns: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], base: float = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> Any:
         """VO-RoPE: values are rotated before attention mixes them, and outputs are rotated back."""
     oracle = __call__  # type: ignore[assignment]
     def vjp(  # type: ignore[override]
         self, g: Any, weights: ArrayLike, values: ArrayLike, rows: ArrayLike, columns: ArrayLike, /,
         *, pairing: Literal['interleaved', 'half'], base: float = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 value_rotary_mixture: _ValueRotaryMixture
@@ -2421,7 +2428,7 @@ class _XposEmbedding(Formula):
     def __call__(  # type: ignore[override]
         self, x: ArrayLike, positions: ArrayLike, /, *, pairing: Literal['interleaved', 'half'],
         role: Literal['query', 'key'], centre: float, scale_base: float = ..., gamma: float = ...,
-        base: float = ..., form: Literal['plain', 'single_angles'] | None = ...
+        base: float = ..., form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> Any:
         """xPos: rotation, growth of queries and decay of keys, so that logits fall with distance."""
     oracle = __call__  # type: ignore[assignment]
@@ -2429,7 +2436,7 @@ class _XposEmbedding(Formula):
         self, g: Any, x: ArrayLike, positions: ArrayLike, /, *,
         pairing: Literal['interleaved', 'half'], role: Literal['query', 'key'], centre: float,
         scale_base: float = ..., gamma: float = ..., base: float = ...,
-        form: Literal['plain', 'single_angles'] | None = ...
+        form: Literal['plain', 'textbook', 'single_angles'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 xpos_embedding: _XposEmbedding
@@ -2440,7 +2447,7 @@ class _YarnFrequencies(Formula):
         ramp: Literal['turns', 'index'], base: float | None = ..., slow: float = ...,
         fast: float = ..., truncate: bool = ..., attention_factor: float | None = ...,
         mscale: float | None = ..., mscale_all_dim: float | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> Any:
         """YaRN: fast pairs stay, slow ones are interpolated, and logits are sharpened a little."""
     oracle = __call__  # type: ignore[assignment]
@@ -2449,7 +2456,7 @@ class _YarnFrequencies(Formula):
         ramp: Literal['turns', 'index'], base: float | None = ..., slow: float = ...,
         fast: float = ..., truncate: bool = ..., attention_factor: float | None = ...,
         mscale: float | None = ..., mscale_all_dim: float | None = ...,
-        form: Literal['plain'] | None = ...
+        form: Literal['plain', 'textbook'] | None = ...
     ) -> tuple[Any, ...]: ...
 
 yarn_frequencies: _YarnFrequencies

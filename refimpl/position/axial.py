@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from refimpl.backend import astype, namespace, result_type
 from refimpl.core import require_finite
 from refimpl.formula import formula
 from refimpl.formula.options import Choice, Items, Number, Pairing, Positive
-from refimpl.position.rotary import rotary_embedding, rotary_frequencies, single
+from refimpl.position.rotary import joined, rotary_embedding, rotary_frequencies, single
 
 _SIZE = Number(0, 2**24, whole=True)
 Arrangement = Annotated[str, Choice(("contiguous", "interleaved"), ("Qwen2-VL", "Qwen3-VL"))]
 Sections = Annotated[
     tuple[int, int, int], Items((_SIZE,), 3, "three numbers of pairs, of time, height and width")
-]
-Segments = Annotated[
-    Sequence[int | tuple[int, int, int]],
-    Items(
-        (_SIZE, Items((_SIZE,), 3, "(T, H, W)")),
-        None,
-        "a list of numbers of tokens and of (T, H, W)",
-        empty=True,
-    ),
 ]
 
 
@@ -101,6 +91,21 @@ def axial_rotary_embedding(
     return _axial(x, positions, pairing, split, _axial_angles(x, positions, base))
 
 
+@axial_rotary_embedding.form("textbook")
+def axial_rotary_embedding_textbook(x, positions, /, *, pairing, split, base=10000.0):
+    """diag(R_{m_1}, ..., R_{m_a}) x: each share is rotated alone, by its own coordinate."""
+    xp, a, r = namespace(x), positions.shape[-2], _share_size(x, positions)
+    by_pairs = pairing == "half" and split == "pairs"
+    halves = xp.split(x, range(r // 2, a * r, r // 2), axis=-1)
+    for k in range(a):
+        # Both halves of the share of axis k: next to each other, or in both halves of the head.
+        first, second = (k, k + a) if by_pairs else (2 * k, 2 * k + 1)
+        share = xp.concatenate([halves[first], halves[second]], axis=-1)
+        turned = rotary_embedding(share, positions[..., k, :], pairing=pairing, base=base)
+        halves[first], halves[second] = turned[..., : r // 2], turned[..., r // 2 :]
+    return xp.concatenate(halves, axis=-1)
+
+
 @axial_rotary_embedding.defvjp
 def axial_rotary_embedding_vjp(g, x, positions, /, *, pairing, split, base=10000.0):
     """As of rotation by given angles; the angle m_k theta_i has the slope theta_i in m_k."""
@@ -148,11 +153,15 @@ def _axial_angles(x, positions, base, dtype=None):
 
 
 def _share_frequencies(x, positions, base, dtype):
+    base = namespace(x).asarray(float(base))
+    return astype(rotary_frequencies(base, dim=_share_size(x, positions)), dtype)
+
+
+def _share_size(x, positions):
     a, d = positions.shape[-2], x.shape[-1]
     if a == 0 or d % (2 * a) or d == 0:
         raise ValueError(f"x: expected an even number of features for each of {a} axes, got {d}")
-    base = namespace(x).asarray(float(base))
-    return astype(rotary_frequencies(base, dim=d // a), dtype)
+    return d // a
 
 
 def _feature_order(x, positions, pairing, split):
@@ -245,6 +254,30 @@ def multimodal_rotary_embedding(
     return turned(x, chosen * theta[..., None, :], pairing)
 
 
+@multimodal_rotary_embedding.form("textbook")
+def multimodal_rotary_embedding_textbook(
+    x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
+):
+    """x rotated by time, by height and by width, and each pair from the rotation by its axis."""
+    xp, (time, height, width) = namespace(x), sections
+    _check_sections(x, sections, arrangement, frequencies)
+    p = xp.arange(x.shape[-1] // 2)
+    if arrangement == "contiguous":
+        is_height = (p >= time) & (p < time + height)
+        is_width = p >= time + height
+    else:
+        is_height = (p % 3 == 1) & (p < 3 * height)
+        is_width = (p % 3 == 2) & (p < 3 * width)
+    by_time, by_height, by_width = (
+        rotary_embedding(
+            x, positions[..., k, :], pairing=pairing, base=base, frequencies=frequencies
+        )
+        for k in range(3)
+    )
+    of_height, of_width = joined(is_height, is_height, pairing), joined(is_width, is_width, pairing)
+    return xp.where(of_height, by_height, xp.where(of_width, by_width, by_time))
+
+
 @multimodal_rotary_embedding.defvjp
 def multimodal_rotary_embedding_vjp(
     g, x, positions, /, *, pairing, sections, arrangement, base=10000.0, frequencies=None
@@ -288,16 +321,21 @@ def multimodal_rotary_embedding_single_angles_vjp(
 def _multimodal(x, positions, sections, arrangement, base, frequencies):
     """The frequencies (..., h), and the position of every pair (..., n, h)."""
     require_finite("positions", positions)
-    axes = multimodal_axes(sections, arrangement)
-    d = x.shape[-1]
-    if d != 2 * len(axes):
-        raise ValueError(f"sections: expected a sum of d/2 for d = {d}, got {sections}")
+    axes = _check_sections(x, sections, arrangement, frequencies)
     xp = namespace(x)
     if frequencies is None:
-        frequencies = rotary_frequencies(xp.asarray(float(base)), dim=d)
-    elif frequencies.shape[-1] != len(axes):
-        raise ValueError(f"frequencies: expected {len(axes)}, got {frequencies.shape[-1]}")
+        frequencies = rotary_frequencies(xp.asarray(float(base)), dim=x.shape[-1])
     return frequencies, positions[..., xp.asarray(axes), :].swapaxes(-1, -2)
+
+
+def _check_sections(x, sections, arrangement, frequencies):
+    """The axis of every pair; ValueError where they do not fit the features or the frequencies."""
+    axes, d = multimodal_axes(sections, arrangement), x.shape[-1]
+    if d != 2 * len(axes):
+        raise ValueError(f"sections: expected a sum of d/2 for d = {d}, got {sections}")
+    if frequencies is not None and frequencies.shape[-1] != len(axes):
+        raise ValueError(f"frequencies: expected {len(axes)}, got {frequencies.shape[-1]}")
+    return axes
 
 
 def multimodal_axes(sections: tuple[int, int, int], arrangement: str) -> list[int]:
@@ -310,101 +348,6 @@ def multimodal_axes(sections: tuple[int, int, int], arrangement: str) -> list[in
     if axes.count(1) != sections[1] or axes.count(2) != sections[2]:
         raise ValueError(f"sections: {sections} cannot be interleaved, time has too few")
     return axes
-
-
-@formula(
-    "()->(3,n)",
-    source="Wang et al. 2024 (Qwen2-VL, arXiv:2409.12191), section 2.1, figure 3",
-    kinds={"start": "exact"},
-    differentiable=("start",),
-)
-def multimodal_positions(start: Any, /, *, segments: Segments) -> Any:
-    r"""Time, height and width of the tokens of a text with images and videos in it.
-
-    Formula
-    -------
-    A text of n tokens from c on has :math:`t = h = w = c, \dots, c + n - 1`. A grid of T frames
-    with H rows and W columns has, in this order of loops,
-
-    .. math:: (t, h, w) = (c + i, c + j, c + k), \qquad i < T, \; j < H, \; k < W
-
-    and what follows starts at the highest number so far plus one, c + max(T, H, W).
-
-    Parameters
-    ----------
-    start : number or (...,). c of the first segment, an integer or float64.
-    segments : tuple of what follows one another: an integer n for text, (T, H, W) for a grid, of
-        which H and W are after merging patches; T is 1 for an image.
-
-    Returns
-    -------
-    (..., 3, n), float64.
-
-    Raises
-    ------
-    ValueError
-        A segment that is neither a number of tokens nor three extents, or is negative.
-    TypeError
-        start in float16 or float32.
-
-    Conventions
-    -----------
-    As in the paper and in the documentation of transformers pull 35569. Qwen2.5-VL counts frames in
-    steps of time instead of one by one. Transformers 5.23 lets text after a video start at
-    c + max(H, W), whatever T is, so that a long video overlaps the text. RoPE-Tie and RoPE-TV
-    put images elsewhere: :func:`tied_positions`.
-
-    Breaks when
-    -----------
-    The length of the text that the numbers say is not the number of tokens: decoding must continue
-    from the highest number plus one.
-
-    References
-    ----------
-    Wang et al. 2024 (arXiv:2409.12191); huggingface/transformers pull 35569.
-
-    Examples
-    --------
-    >>> import refimpl
-    >>> refimpl.multimodal_positions(0, segments=(1, (1, 2, 2), 1)).astype(int)
-    array([[0, 1, 1, 1, 1, 3],
-           [0, 1, 1, 2, 2, 3],
-           [0, 1, 2, 1, 2, 3]])
-    """
-    xp = namespace(start)
-    rows, at = [], 0
-    for segment in segments:
-        grid = extents(segment)
-        index = xp.stack([axis.reshape(-1) for axis in cells_of(xp, grid, segment)])
-        rows.append(at + index)
-        at += max(grid) if min(grid) > 0 else 0
-    empty = xp.zeros((3, 0), dtype="float64")
-    return xp.concatenate([empty, *rows], axis=-1) + start[..., None, None]
-
-
-@multimodal_positions.defvjp
-def multimodal_positions_vjp(g, start, /, *, segments):
-    """All positions move with the start."""
-    return (g.sum(axis=(-2, -1)),)
-
-
-def extents(segment):
-    """(n, 1, 1) of a text, (T, H, W) of a grid."""
-    grid = (int(segment), 1, 1) if is_text(segment) else tuple(segment)
-    if len(grid) != 3 or min(grid) < 0:
-        raise ValueError(f"segments: expected a number of tokens or (T, H, W), got {segment!r}")
-    return grid
-
-
-def cells_of(xp, grid, segment):
-    """Time, height and width of each token; of text, three times the same."""
-    axes = xp.meshgrid(*(xp.arange(n, dtype="float64") for n in grid), indexing="ij")
-    return (axes[0],) * 3 if is_text(segment) else axes
-
-
-def is_text(segment):
-    """Whether it is a number of tokens, of Python or of NumPy."""
-    return hasattr(segment, "__index__")
 
 
 # ------------------------------------------------------------------------------ rotation by angles

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from refimpl.backend import namespace
 from refimpl.formula import formula
-from refimpl.position.axial import Segments, cells_of, extents, is_text
+from refimpl.position.segments import Segments, cells_of, extents, is_text
 
 
 @formula(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from refimpl.position.absolute import sinusoidal_encoding
-from refimpl.position.axial import multimodal_positions
 from refimpl.position.buckets import deberta_log_buckets, t5_buckets
 from refimpl.position.recurrent import recurrent_encoding
 from refimpl.position.relative import disentangled_logits, relative_attention_logits
+from refimpl.position.segments import multimodal_positions
 from refimpl.position.tables import interpolated_encoding, learned_encoding
 from refimpl.position.tokens import token_positions
 from refimpl.position.transformer_xl import transformer_xl_logits

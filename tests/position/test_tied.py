@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refimpl.position.axial import axial_rotary_embedding, multimodal_positions
+from refimpl.position.axial import axial_rotary_embedding
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.rotary_mixed import mixed_rotary_embedding
+from refimpl.position.segments import multimodal_positions
 from refimpl.position.tied import tied_positions
 
 RULES = ["tie", "tie_equivalent", "tv"]

@@ -1,4 +1,4 @@
-"""Evidence for rotary embedding on several axes, and the positions that it takes."""
+"""Evidence for rotary embedding on several axes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.position.absolute import farthest
 from refimpl.evidence.position.rotary import row_norms
-from refimpl.position.axial import (
-    axial_rotary_embedding,
-    multimodal_positions,
-    multimodal_rotary_embedding,
-)
+from refimpl.position.axial import axial_rotary_embedding, multimodal_rotary_embedding
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
 axial = Evidence(
@@ -32,11 +28,6 @@ multimodal = Evidence(
     empty=("n",),
     options={"base": (100.0,)},
     fixed={"pairing": "half", "arrangement": "contiguous", "sections": (1, 1, 0)},
-)
-places = Evidence(
-    multimodal_positions,
-    options={"segments": ((5,), ((1, 3, 2), 4), (2, (3, 1, 2), (2, 2, 1)), (1, (6, 2, 2), 3))},
-    fixed={"segments": (3, (1, 2, 3), 2, (4, 2, 2), 2)},
 )
 
 
@@ -114,18 +105,6 @@ def given_frequencies(rng, shape):
     return _multimodal(rng, shape, at, frequencies=theta)
 
 
-@places.regime
-def whole_starts(rng, shape):
-    """Starts from 0 to 1000"""
-    return Case((rng.integers(0, 1001, shape.start).astype(float),))
-
-
-@places.regime(adversarial=True)
-def fractional_starts(rng, shape):
-    """Starts between whole numbers, also negative"""
-    return Case((rng.uniform(-50.0, 50.0, shape.start),))
-
-
 @multimodal.output_terms
 def _angles(x, positions, *, frequencies=None, **options):
     """The rounding of an angle turns its pair."""
@@ -133,7 +112,7 @@ def _angles(x, positions, *, frequencies=None, **options):
     return [float(row_norms(x).max(initial=0.0)) * (1.0 + fastest * farthest(positions))]
 
 
-# ------------------------------------------------------------------------------- laws of rotation
+# ---------------------------------------------------------------------------------------- laws
 
 
 def _angle_size(case):
@@ -259,53 +238,6 @@ def _places(sections, arrangement):
     return places_.tolist()
 
 
-# ------------------------------------------------------------------------------ laws of positions
-
-
-def runs(case):
-    """Segment by segment: its extents, and where its tokens begin and end."""
-    at = 0
-    for segment in case.options["segments"]:
-        count = segment if isinstance(segment, int) else int(np.prod(segment))
-        yield segment, at, at + count
-        at += count
-
-
-@places.law
-def starts_shift_everything(f, case):
-    """A later start moves all numbers by as much"""
-    (start,) = case.arrays
-    later = case.with_arrays(start + 3.0).call(f)
-    yield Claim(later, case.call(f) + 3.0, 100.0 + np.abs(wide(start)).max())
-
-
-@places.law
-def each_segment_begins_after_all_earlier_numbers(f, case):
-    """The first token of a segment is the highest number so far plus one, on every axis"""
-    at = wide(case.call(f))
-    for _, begin, end in runs(case):
-        if begin and end > begin:
-            highest = at[..., :begin].max(axis=(-2, -1))
-            first = at[..., begin]
-            expected = np.broadcast_to(highest[..., None] + 1.0, first.shape)
-            yield Claim(first, expected, 100.0 + np.abs(first))
-
-
-@places.law
-def grids_hold_every_cell_once(f, case):
-    """Within a grid the numbers are all cells, with the width fastest"""
-    at = wide(case.call(f))
-    for segment, begin, end in runs(case):
-        inside = at[..., begin:end] - at[..., begin : begin + 1]
-        if isinstance(segment, int):
-            cells = np.broadcast_to(np.arange(segment), (3, segment))
-        else:
-            cells = np.array(list(np.ndindex(tuple(segment)))).T
-        yield Claim(
-            inside, np.broadcast_to(cells, inside.shape), 100.0 + np.abs(at[..., begin:end])
-        )
-
-
 # -------------------------------------------------------------------------------- closed forms
 
 
@@ -343,25 +275,3 @@ def quarter_turns_interleaved(rng, shape):
     options = {"sections": (2, 1, 1), "pairing": "interleaved", "arrangement": "interleaved"}
     case = Case((x, np.array([[1], [2], [3]])), {"frequencies": np.full(4, np.pi / 2)})
     return case.with_options(**options), np.array([[0.0, 1.0, -1.0, 0.0, 0.0, -1.0, 0.0, 1.0]])
-
-
-@places.closed_form
-def text_image_text(rng, shape):
-    """Two tokens, an image of 2 x 3, two tokens: the second text starts at 5"""
-    answer = [
-        [0, 1, 2, 2, 2, 2, 2, 2, 5, 6],
-        [0, 1, 2, 2, 2, 3, 3, 3, 5, 6],
-        [0, 1, 2, 3, 4, 2, 3, 4, 5, 6],
-    ]
-    case = Case((np.zeros(shape.batch),), {"segments": (2, (1, 2, 3), 2)})
-    return case, np.broadcast_to(answer, (*shape.batch, 3, 10))
-
-
-@places.closed_form
-def text_after_a_long_video(rng, shape):
-    """Six frames of 2 x 2 from 2 on: the text has 8, 9, 10"""
-    video = np.array(list(np.ndindex(6, 2, 2))).T + 2
-    text = np.broadcast_to([8, 9, 10], (3, 3))
-    answer = np.concatenate([video, text], axis=-1)
-    case = Case((np.full(shape.batch, 2.0),), {"segments": ((6, 2, 2), 3)})
-    return case, np.broadcast_to(answer, (*shape.batch, *answer.shape))

@@ -1,15 +1,14 @@
-"""Wrong variants of rotary embedding on several axes, and of its positions."""
+"""Wrong variants of rotary embedding on several axes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from refimpl.backend import like, namespace
-from refimpl.evidence.position.axial import axial, multimodal, places
+from refimpl.evidence.position.axial import axial, multimodal
 from refimpl.position.axial import (
     axial_rotary_embedding,
     multimodal_axes,
-    multimodal_positions,
     multimodal_rotary_embedding,
 )
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
@@ -163,81 +162,3 @@ def multimodal_gradient_forward(g, x, positions, **options):
 def gradient_of_the_time(g, x, positions, **options):
     """The backward pass turns all pairs by the time"""
     return multimodal_rotary_embedding.vjp(g, x, positions[..., :1, :] + 0 * positions, **options)
-
-
-# ----------------------------------------------------------------------------------- positions
-
-
-def _segmentwise(start, segments, advance, cells=None):
-    """Positions by another rule for what follows, or for the cells of a grid."""
-    found, at = [np.zeros((3, 0))], 0
-    for segment in segments:
-        grid = (segment, 1, 1) if isinstance(segment, int) else tuple(segment)
-        index = np.array(list(np.ndindex(grid)), float).reshape(-1, 3).T
-        if isinstance(segment, int):
-            index = np.broadcast_to(index[:1], index.shape)
-        elif cells is not None:
-            index = cells(index, grid)
-        found.append(at + index)
-        at += segment if isinstance(segment, int) else advance(grid)
-    return like(np.concatenate(found, axis=-1), start) + start[..., None, None]
-
-
-@places.mutant
-def frames_forgotten(start, *, segments):
-    """Text after a video starts at c + max(H, W), whatever the number of frames is"""
-    return _segmentwise(start, segments, lambda grid: max(grid[1:]))
-
-
-@places.mutant
-def number_of_tokens(start, *, segments):
-    """What follows a grid starts after as many numbers as it has tokens"""
-    return _segmentwise(start, segments, np.prod)
-
-
-@places.mutant
-def one_number_for_a_grid(start, *, segments):
-    """What follows a grid starts one after its start"""
-    return _segmentwise(start, segments, lambda grid: 1)
-
-
-@places.mutant
-def time_stands_still(start, *, segments):
-    """All frames of a video have the time of the first"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells * [[0], [1], [1]])
-
-
-@places.mutant(source="https://github.com/vllm-project/vllm/pull/29425")
-def height_stands_still(start, *, segments):
-    """All rows of a grid have the height of the first"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells * [[1], [0], [1]])
-
-
-@places.mutant
-def rows_and_columns_exchanged(start, *, segments):
-    """Height and width of a grid are exchanged"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells[[0, 2, 1]])
-
-
-@places.mutant
-def grids_from_one(start, *, segments):
-    """Rows and columns of a grid count from 1"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells + [[0], [1], [1]])
-
-
-@places.mutant
-def start_ignored(start, *, segments):
-    """The start is ignored: numbers begin at 0"""
-    return multimodal_positions(0 * start, segments=segments)
-
-
-@places.mutant(gradient=True)
-def gradient_of_the_mean(g, start, *, segments):
-    """The gradient is the mean over tokens, not the sum"""
-    return (g.mean(axis=(-2, -1)),)
-
-
-@places.mutant(gradient=True)
-def gradient_of_one_axis(g, start, *, segments):
-    """The gradient sums the time only"""
-    return (g[..., 0, :].sum(axis=-1),)

@@ -8,8 +8,8 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, wide
-from refimpl.evidence.position.axial import runs, starts_shift_everything
-from refimpl.position.axial import multimodal_positions
+from refimpl.evidence.position.segments import runs, starts_shift_everything
+from refimpl.position.segments import multimodal_positions
 from refimpl.position.tied import tied_positions
 
 _IMAGES = ((1, 3, 2), 4), (5,), (2, (1, 1, 4), 1, (1, 5, 2), 3), (1, (1, 2, 2), (1, 3, 1), 1)

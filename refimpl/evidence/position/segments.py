@@ -1,0 +1,180 @@
+"""Evidence for positions of texts, images and videos."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refimpl.backend import like
+from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.position.segments import multimodal_positions
+
+places = Evidence(
+    multimodal_positions,
+    options={"segments": ((5,), ((1, 3, 2), 4), (2, (3, 1, 2), (2, 2, 1)), (1, (6, 2, 2), 3))},
+    fixed={"segments": (3, (1, 2, 3), 2, (4, 2, 2), 2)},
+)
+
+
+# ------------------------------------------------------------------------------------- regimes
+
+
+@places.regime
+def whole_starts(rng, shape):
+    """Starts from 0 to 1000"""
+    return Case((rng.integers(0, 1001, shape.start).astype(float),))
+
+
+@places.regime(adversarial=True)
+def fractional_starts(rng, shape):
+    """Starts between whole numbers, also negative"""
+    return Case((rng.uniform(-50.0, 50.0, shape.start),))
+
+
+# ---------------------------------------------------------------------------------------- laws
+
+
+def runs(case):
+    """Segment by segment: its extents, and where its tokens begin and end."""
+    at = 0
+    for segment in case.options["segments"]:
+        count = segment if isinstance(segment, int) else int(np.prod(segment))
+        yield segment, at, at + count
+        at += count
+
+
+@places.law
+def starts_shift_everything(f, case):
+    """A later start moves all numbers by as much"""
+    (start,) = case.arrays
+    later = case.with_arrays(start + 3.0).call(f)
+    yield Claim(later, case.call(f) + 3.0, 100.0 + np.abs(wide(start)).max())
+
+
+@places.law
+def each_segment_begins_after_all_earlier_numbers(f, case):
+    """The first token of a segment is the highest number so far plus one, on every axis"""
+    at = wide(case.call(f))
+    for _, begin, end in runs(case):
+        if begin and end > begin:
+            highest = at[..., :begin].max(axis=(-2, -1))
+            first = at[..., begin]
+            expected = np.broadcast_to(highest[..., None] + 1.0, first.shape)
+            yield Claim(first, expected, 100.0 + np.abs(first))
+
+
+@places.law
+def grids_hold_every_cell_once(f, case):
+    """Within a grid the numbers are all cells, with the width fastest"""
+    at = wide(case.call(f))
+    for segment, begin, end in runs(case):
+        inside = at[..., begin:end] - at[..., begin : begin + 1]
+        if isinstance(segment, int):
+            cells = np.broadcast_to(np.arange(segment), (3, segment))
+        else:
+            cells = np.array(list(np.ndindex(tuple(segment)))).T
+        yield Claim(
+            inside, np.broadcast_to(cells, inside.shape), 100.0 + np.abs(at[..., begin:end])
+        )
+
+
+# -------------------------------------------------------------------------------- closed forms
+
+
+@places.closed_form
+def text_image_text(rng, shape):
+    """Two tokens, an image of 2 x 3, two tokens: the second text starts at 5"""
+    answer = [
+        [0, 1, 2, 2, 2, 2, 2, 2, 5, 6],
+        [0, 1, 2, 2, 2, 3, 3, 3, 5, 6],
+        [0, 1, 2, 3, 4, 2, 3, 4, 5, 6],
+    ]
+    case = Case((np.zeros(shape.batch),), {"segments": (2, (1, 2, 3), 2)})
+    return case, np.broadcast_to(answer, (*shape.batch, 3, 10))
+
+
+@places.closed_form
+def text_after_a_long_video(rng, shape):
+    """Six frames of 2 x 2 from 2 on: the text has 8, 9, 10"""
+    video = np.array(list(np.ndindex(6, 2, 2))).T + 2
+    text = np.broadcast_to([8, 9, 10], (3, 3))
+    answer = np.concatenate([video, text], axis=-1)
+    case = Case((np.full(shape.batch, 2.0),), {"segments": ((6, 2, 2), 3)})
+    return case, np.broadcast_to(answer, (*shape.batch, *answer.shape))
+
+
+# ------------------------------------------------------------------------------------- mutants
+
+
+def _segmentwise(start, segments, advance, cells=None):
+    """Positions by another rule for what follows, or for the cells of a grid."""
+    found, at = [np.zeros((3, 0))], 0
+    for segment in segments:
+        grid = (segment, 1, 1) if isinstance(segment, int) else tuple(segment)
+        index = np.array(list(np.ndindex(grid)), float).reshape(-1, 3).T
+        if isinstance(segment, int):
+            index = np.broadcast_to(index[:1], index.shape)
+        elif cells is not None:
+            index = cells(index, grid)
+        found.append(at + index)
+        at += segment if isinstance(segment, int) else advance(grid)
+    return like(np.concatenate(found, axis=-1), start) + start[..., None, None]
+
+
+@places.mutant
+def frames_forgotten(start, *, segments):
+    """Text after a video starts at c + max(H, W), whatever the number of frames is"""
+    return _segmentwise(start, segments, lambda grid: max(grid[1:]))
+
+
+@places.mutant
+def number_of_tokens(start, *, segments):
+    """What follows a grid starts after as many numbers as it has tokens"""
+    return _segmentwise(start, segments, np.prod)
+
+
+@places.mutant
+def one_number_for_a_grid(start, *, segments):
+    """What follows a grid starts one after its start"""
+    return _segmentwise(start, segments, lambda grid: 1)
+
+
+@places.mutant
+def time_stands_still(start, *, segments):
+    """All frames of a video have the time of the first"""
+    return _segmentwise(start, segments, max, lambda cells, grid: cells * [[0], [1], [1]])
+
+
+@places.mutant(source="https://github.com/vllm-project/vllm/pull/29425")
+def height_stands_still(start, *, segments):
+    """All rows of a grid have the height of the first"""
+    return _segmentwise(start, segments, max, lambda cells, grid: cells * [[1], [0], [1]])
+
+
+@places.mutant
+def rows_and_columns_exchanged(start, *, segments):
+    """Height and width of a grid are exchanged"""
+    return _segmentwise(start, segments, max, lambda cells, grid: cells[[0, 2, 1]])
+
+
+@places.mutant
+def grids_from_one(start, *, segments):
+    """Rows and columns of a grid count from 1"""
+    return _segmentwise(start, segments, max, lambda cells, grid: cells + [[0], [1], [1]])
+
+
+@places.mutant
+def start_ignored(start, *, segments):
+    """The start is ignored: numbers begin at 0"""
+    return multimodal_positions(0 * start, segments=segments)
+
+
+@places.mutant(gradient=True)
+def gradient_of_the_mean(g, start, *, segments):
+    """The gradient is the mean over tokens, not the sum"""
+    return (g.mean(axis=(-2, -1)),)
+
+
+@places.mutant(gradient=True)
+def gradient_of_one_axis(g, start, *, segments):
+    """The gradient sums the time only"""
+    return (g[..., 0, :].sum(axis=-1),)
