@@ -14,7 +14,7 @@ from refimpl.evidence.attention.recurrent import (
     resumed_anywhere,
     sequence_arrays,
 )
-from refimpl.evidence.mistakes import wrong_gradients
+from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 
 delta = Evidence(
     delta_rule,
@@ -147,86 +147,75 @@ def one_key_again_and_again(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _loop(write, read=None):
-    """A variant from write(state, decay, key, value, beta) and read(query, before, after)."""
-
-    def body(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
-        factor = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
-        state = np.zeros((q.shape[-1], v.shape[-1])) if state is None else np.asarray(state)
-        decay = np.ones(q.shape[-2]) if log_decay is None else np.exp(log_decay)
-        outputs = []
-        for i in range(q.shape[-2]):
-            key, value = k[..., i, :, None], v[..., i, None, :]
-            before = state
-            state = write(state, decay[..., i, None, None], key, value, beta[..., i, None, None])
-            seen = before if read == "before" else state
-            outputs.append(((factor * q)[..., i, None, :] @ seen)[..., 0, :])
-        if not outputs:
-            return delta_rule(q, k, v, beta, state=state)
-        return np.stack(outputs, axis=-2), state
-
-    return body
+def _terms(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
+    """What is kept of the state and of what it recalls, and the strengths of value and removal."""
+    factor = q.shape[-1] ** -0.5 if scale is None else np.asarray(scale)[..., None, None]
+    kept = np.ones(q.shape[-2]) if log_decay is None else np.exp(log_decay)
+    return {
+        "queries": factor * q,
+        "k": k,
+        "v": v,
+        "state": np.zeros((q.shape[-1], v.shape[-1])) if state is None else np.asarray(state),
+        "kept": kept,
+        "recalled": kept,
+        "kept_after": np.ones(q.shape[-2]),
+        "written": beta,
+        "removed": beta,
+        "reads_first": False,
+    }
 
 
-def _answer(key, state):
-    return key.swapaxes(-1, -2) @ state
+def _whole(queries, k, v, state, kept, recalled, kept_after, written, removed, reads_first):
+    outputs = []
+    for i in range(queries.shape[-2]):
+        key, value = k[..., i, :, None], v[..., i, None, :]
+        answer = key.swapaxes(-1, -2) @ (recalled[..., i, None, None] * state)
+        change = written[..., i, None, None] * value - removed[..., i, None, None] * answer
+        before, state = state, kept[..., i, None, None] * state + key * change
+        state = kept_after[..., i, None, None] * state
+        outputs.append(queries[..., i, None, :] @ (before if reads_first else state))
+    return (np.concatenate(outputs, axis=-2) if outputs else queries @ state), state
 
 
-def _variant(name, text, write, read=None, source=""):
-    body = _loop(write, read)
-    body.__name__, body.__doc__ = name, text
-    delta.mutant(body, source=source)
-
-
-_variant(
-    "error_before_the_decay",
+book = Textbook(delta, _terms, _whole)
+book.wrong(
     "the error is formed with the state before it decays",
-    lambda s, g, k, v, b: g * s + b * k * (v - _answer(k, s)),
+    recalled=lambda t: np.ones_like(t.kept),
     source="https://github.com/fla-org/flash-linear-attention/issues/885",
 )
-_variant(
-    "nothing_replaced",
-    "nothing is subtracted: it is gated linear attention",
-    lambda s, g, k, v, b: g * s + b * k * v,
-)
-_variant(
-    "strength_ignored",
+book.wrong("nothing is subtracted: it is gated linear attention", removed=lambda t: 0.0 * t.beta)
+book.wrong(
     "beta is ignored",
-    lambda s, g, k, v, b: g * s + k * (v - _answer(k, g * s)),
+    written=lambda t: np.ones_like(t.beta),
+    removed=lambda t: np.ones_like(t.beta),
 )
-_variant(
-    "strength_of_the_value_alone",
-    "beta multiplies the value but not what is removed",
-    lambda s, g, k, v, b: g * s + k * (b * v - _answer(k, g * s)),
+book.wrong(
+    "beta multiplies the value but not what is removed", removed=lambda t: np.ones_like(t.beta)
 )
-_variant(
-    "sign_of_the_removal",
-    "what the state holds for the key is added instead of removed",
-    lambda s, g, k, v, b: g * s + b * k * (v + _answer(k, g * s)),
+book.wrong(
+    "what the state holds for the key is added instead of removed", removed=lambda t: -t.beta
 )
-_variant(
-    "decay_ignored",
+book.wrong(
     "the decay is ignored",
-    lambda s, g, k, v, b: s + b * k * (v - _answer(k, s)),
+    kept=lambda t: np.ones_like(t.kept),
+    recalled=lambda t: np.ones_like(t.kept),
 )
-_variant(
-    "decay_after_the_write",
+book.wrong(
     "the decay comes after the write",
-    lambda s, g, k, v, b: g * (s + b * k * (v - _answer(k, s))),
+    kept=lambda t: np.ones_like(t.kept),
+    recalled=lambda t: np.ones_like(t.kept),
+    kept_after=lambda t: t.kept,
 )
-_variant(
-    "read_before_the_write",
-    "a position reads the state before it writes",
-    lambda s, g, k, v, b: g * s + b * k * (v - _answer(k, g * s)),
-    read="before",
-)
+book.wrong("a position reads the state before it writes", reads_first=True)
 
 
-@delta.mutant
-def scale_missing(q, k, v, beta, /, *, log_decay=None, scale=None, state=None):
-    """the queries are not divided by sqrt d"""
-    scale = 1.0 if scale is None else scale
-    return delta_rule(q, k, v, beta, log_decay=log_decay, scale=scale, state=state)
+wrong(
+    delta,
+    "the queries are not divided by sqrt d",
+    options=lambda options, _: (
+        options if options.get("scale") is not None else options | {"scale": 1.0}
+    ),
+)
 
 
 @wrong_gradients(delta)

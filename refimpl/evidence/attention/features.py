@@ -10,6 +10,7 @@ from refimpl.attention.features import feature_map
 from refimpl.backend import namespace
 from refimpl.core import softmax
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.mistakes import Textbook, wrong_gradients
 
 POSITIVE = ("elu_plus_one", "relu", "squared_relu", "exponential", "softmax")
 SIMILARITIES = {
@@ -162,139 +163,100 @@ def along_an_axis(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _wrong(kind, source=""):
-    """Register a variant that is wrong for one map and right for the others."""
-
-    def register(body):
-        def mutant(x, /, *, features, degree=2):
-            if features != kind:
-                return feature_map(x, features=features, degree=degree)
-            return body(x, degree)
-
-        mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-        return maps.mutant(mutant, source=source)
-
-    return register
+def _terms(x, /, *, features, degree=2):
+    """The map that is asked for, under its own name: a mistake in another one changes nothing."""
+    right = feature_map(x, features=features, degree=degree)
+    return {"features": features, "degree": degree, features: right}
 
 
-@_wrong("elu_plus_one", "https://github.com/fla-org/flash-linear-attention/issues/1261")
-def elu_in_half_precision(x, degree):
-    """elu(x) is formed in half precision before 1 is added, which cancels"""
-    return np.where(x >= 0, x, np.expm1(np.minimum(x, 0))).astype(np.float16).astype(float) + 1
+def _whole(features, degree, **maps):
+    return maps[features]
 
 
-@_wrong("elu_plus_one")
-def elu_without_one(x, degree):
-    """1 is not added to elu(x)"""
+book = Textbook(maps, _terms, _whole)
+book.wrong(
+    "elu(x) is formed in half precision before 1 is added, which cancels",
+    elu_plus_one=lambda t: _elu(t.x).astype(np.float16).astype(float) + 1,
+    source="https://github.com/fla-org/flash-linear-attention/issues/1261",
+)
+book.wrong("1 is not added to elu(x)", elu_plus_one=lambda t: _elu(t.x))
+book.wrong(
+    "elu + 1 is the exponential for positive entries too", elu_plus_one=lambda t: np.exp(t.x)
+)
+book.wrong("relu is the absolute value", relu=lambda t: np.abs(t.x))
+book.wrong("relu is not squared", squared_relu=lambda t: np.maximum(t.x, 0))
+book.wrong("the exponential has base 2", exponential=lambda t: np.exp2(t.x))
+book.wrong(
+    "softmax features are not divided by their sum",
+    softmax=lambda t: np.exp(t.x - t.x.max(axis=-1, keepdims=True)),
+)
+book.wrong(
+    "the vector of 1 + cos is not divided by its length",
+    one_plus_cosine=lambda t: np.concatenate([np.ones_like(t.x[..., :1]), t.x], axis=-1),
+)
+book.wrong(
+    "the constant feature of 1 + cos is 0",
+    one_plus_cosine=lambda t: (
+        feature_map(t.x, features="one_plus_cosine") * (np.arange(t.x.shape[-1] + 1) > 0)
+    ),
+)
+book.wrong(
+    "the quadratic Taylor features lack their factor 1/sqrt 2",
+    taylor_2=lambda t: np.concatenate([np.ones_like(t.x[..., :1]), t.x, _pairs(t.x)], axis=-1),
+)
+book.wrong(
+    "the power map does not divide by the degree",
+    power=lambda t: feature_map(t.x * np.sqrt(t.degree), features="power", degree=t.degree),
+)
+
+
+def _elu(x):
     return np.where(x >= 0, x, np.expm1(np.minimum(x, 0)))
 
 
-@_wrong("elu_plus_one")
-def exponential_for_all(x, degree):
-    """elu + 1 is the exponential for positive entries too"""
-    return np.exp(x)
+def _pairs(x):
+    return (x[..., :, None] * x[..., None, :]).reshape((*x.shape[:-1], -1))
 
 
-@_wrong("relu")
-def absolute_value(x, degree):
-    """relu is the absolute value"""
-    return np.abs(x)
-
-
-@_wrong("squared_relu")
-def square_missing(x, degree):
-    """relu is not squared"""
-    return np.maximum(x, 0)
-
-
-@_wrong("exponential")
-def base_two(x, degree):
-    """the exponential has base 2"""
-    return np.exp2(x)
-
-
-@_wrong("softmax")
-def not_divided(x, degree):
-    """softmax features are not divided by their sum"""
-    return np.exp(x - x.max(axis=-1, keepdims=True))
-
-
-@_wrong("one_plus_cosine")
-def not_normalised(x, degree):
-    """the vector of 1 + cos is not divided by its length"""
-    return np.concatenate([np.ones_like(x[..., :1]), x], axis=-1)
-
-
-@_wrong("one_plus_cosine")
-def constant_missing(x, degree):
-    """the constant feature of 1 + cos is 0"""
-    right = feature_map(x, features="one_plus_cosine")
-    return np.concatenate([0 * right[..., :1], right[..., 1:]], axis=-1)
-
-
-@_wrong("taylor_2")
-def half_missing(x, degree):
-    """the quadratic Taylor features lack their factor 1/sqrt 2"""
-    right = feature_map(x, features="taylor_2")
-    d = x.shape[-1] + 1
-    return np.concatenate([right[..., :d], np.sqrt(2.0) * right[..., d:]], axis=-1)
-
-
-@_wrong("power")
-def degree_not_divided(x, degree):
-    """the power map does not divide by the degree"""
-    return feature_map(x * np.sqrt(degree), features="power", degree=degree)
-
-
-def _wrong_gradient(kind):
-    """Register a gradient that is wrong for one map and right for the others."""
-
-    def register(body):
-        def mutant(g, x, /, *, features, degree=2):
-            if features != kind:
-                return feature_map.vjp(g, x, features=features, degree=degree)
-            return (body(g, x),)
-
-        mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-        return maps.mutant(mutant, gradient=True)
-
-    return register
-
-
-@_wrong_gradient("elu_plus_one")
-def gradient_of_one(g, x):
+@wrong_gradients(maps)
+def gradient_of_one(found, g, arrays, options):
     """the gradient of elu + 1 is 1 for negative entries too"""
-    return g
+    return [g] if options["features"] == "elu_plus_one" else found
 
 
-@_wrong_gradient("one_plus_cosine")
-def gradient_along_the_vector(g, x):
+@wrong_gradients(maps)
+def gradient_along_the_vector(found, g, arrays, options):
     """the gradient of x/|x| keeps its part along x"""
-    return g[..., 1:] / np.sqrt((x * x).sum(axis=-1, keepdims=True))
+    lengths = np.sqrt((arrays[0] ** 2).sum(axis=-1, keepdims=True))
+    return [g[..., 1:] / lengths] if options["features"] == "one_plus_cosine" else found
 
 
-@_wrong_gradient("taylor_2")
-def gradient_of_one_factor(g, x):
+@wrong_gradients(maps)
+def gradient_of_one_factor(found, g, arrays, options):
     """the gradient of x x^T takes only one of the two factors"""
-    d = x.shape[-1]
+    if options["features"] != "taylor_2":
+        return found
+    d = arrays[0].shape[-1]
     pairs = g[..., d + 1 :].reshape((*g.shape[:-1], d, d))
-    return g[..., 1 : d + 1] + (pairs @ x[..., None])[..., 0] / np.sqrt(2.0)
+    return [g[..., 1 : d + 1] + (pairs @ arrays[0][..., None])[..., 0] / np.sqrt(2.0)]
 
 
-@_wrong_gradient("softmax")
-def gradient_as_sigmoid(g, x):
+@wrong_gradients(maps)
+def gradient_as_sigmoid(found, g, arrays, options):
     """the gradient of softmax features is that of independent sigmoids, p (1 - p)"""
-    p = softmax(x, axis=-1)
-    return g * p * (1 - p)
+    p = softmax(arrays[0], axis=-1)
+    return [g * p * (1 - p)] if options["features"] == "softmax" else found
 
 
-@_wrong_gradient("squared_relu")
-def gradient_factor_two(g, x):
+@wrong_gradients(maps)
+def gradient_factor_two(found, g, arrays, options):
     """the gradient of the squared relu lacks its factor 2"""
-    return g * np.maximum(x, 0)
+    return [0.5 * found[0]] if options["features"] == "squared_relu" else found
 
 
-@_wrong_gradient("power")
-def gradient_of_the_first_factor(g, x):
+@wrong_gradients(maps)
+def gradient_of_the_first_factor(found, g, arrays, options):
     """the gradient of the tensor power is that of its first factor alone"""
-    return feature_map.vjp(g, x, features="power")[0] / 2
+    if options["features"] != "power":
+        return found
+    return [feature_map.vjp(g, *arrays, features="power")[0] / 2]

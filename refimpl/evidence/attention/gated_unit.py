@@ -9,7 +9,7 @@ from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
 from refimpl.evidence.laws import linear_in
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 
 _SMALL = Sizes(1, 1, 6)
 _FIXED = {"divisor": "length_and_width"}
@@ -293,55 +293,28 @@ def opposite_keys(rng, shape):
 # -------------------------------------------------------------------------------- unit: mutants
 
 
-def _unit(body):
-    def mutant(*arrays, **options):
-        return body(*arrays, **options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return unit.mutant(mutant)
-
-
-@_unit
-def gate_on_the_values(x, gate, value, shared, gain, shift, out, **options):
-    """the gate multiplies the values before the attention"""
+def _terms(x, gate, value, shared, gain, shift, out, /, **options):
+    q, k = _affine(x, shared, gain, shift)
     u, v = _silu(x @ gate), _silu(x @ value)
-    q, k = _affine(x, shared, gain, shift)
-    return squared_relu_attention(q, k, u * v, **options) @ out
+    return {"u": u, "v": v, "q": q, "k": k, "weight_out": out, "options": options}
 
 
-@_unit
-def queries_and_keys_exchanged(x, gate, value, shared, gain, shift, out, **options):
-    """the gains and shifts of queries and keys are exchanged"""
-    arrays = x, gate, value, shared, gain[..., ::-1, :], shift[..., ::-1, :], out
-    return gated_attention_unit(*arrays, **options)
+def _whole(u, v, q, k, weight_out, options):
+    return (u * squared_relu_attention(q, k, v, **options)) @ weight_out
 
 
-@_unit
-def gate_without_activation(x, gate, value, shared, gain, shift, out, **options):
-    """the gate has no activation"""
-    q, k = _affine(x, shared, gain, shift)
-    return ((x @ gate) * squared_relu_attention(q, k, _silu(x @ value), **options)) @ out
-
-
-@_unit
-def sigmoid_gate(x, gate, value, shared, gain, shift, out, **options):
-    """the gate is a sigmoid, not t times a sigmoid"""
-    q, k = _affine(x, shared, gain, shift)
-    u = _silu(x @ gate) / np.where(x @ gate == 0, 1.0, x @ gate)
-    return (u * squared_relu_attention(q, k, _silu(x @ value), **options)) @ out
-
-
-@_unit
-def shift_left_out(x, gate, value, shared, gain, shift, out, **options):
-    """the shifts are left out"""
-    return gated_attention_unit(x, gate, value, shared, gain, 0.0 * shift, out, **options)
-
-
-@_unit
-def not_gated(x, gate, value, shared, gain, shift, out, **options):
-    """the output is not gated"""
-    q, k = _affine(x, shared, gain, shift)
-    return squared_relu_attention(q, k, _silu(x @ value), **options) @ out
+book = Textbook(unit, _terms, _whole)
+book.wrong("the gate multiplies the values before the attention", u=1.0, v=lambda t: t.u * t.v)
+book.wrong(
+    "the gains and shifts of queries and keys are exchanged", q=lambda t: t.k, k=lambda t: t.q
+)
+book.wrong("the gate has no activation", u=lambda t: t.x @ t.weight_gate)
+book.wrong(
+    "the gate is a sigmoid, not t times a sigmoid",
+    u=lambda t: 1.0 / (1.0 + np.exp(-t.x @ t.weight_gate)),
+)
+wrong(unit, "the shifts are left out", arrays={"shift": np.zeros_like})
+book.wrong("the output is not gated", u=1.0)
 
 
 def _silu(t):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from refimpl.attention.features import feature_map
@@ -9,103 +11,100 @@ from refimpl.attention.linear import linear_attention, streamed_linear_attention
 from refimpl.attention.masks import band
 from refimpl.attention.softmax import softmax_attention
 from refimpl.evidence.attention.linear import attention, streamed
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 
 
-def _finish(similarity, den, v, empty="zero"):
-    """The output from (wrong) similarities and denominators."""
-    filler = np.nan if empty == "nan" else 0.0
-    is_empty = (den == 0)[..., None]
-    values = np.nan_to_num(v)
-    return np.where(is_empty, filler, similarity @ values / np.where(is_empty, 1, den[..., None]))
-
-
-def _parts(q, k, *, features, degree=2, mask=None, causal=None, offset=None, **_):
-    """Features of q and k (0 where masked) and which pairs are seen."""
+def _terms(q, k, v, /, *, features, degree=2, mask=None, eps=None, empty="zero", **aligned):
+    """Features of q and k (0 where masked), and which pairs are seen."""
     qf, kf = (feature_map(np.nan_to_num(x), features=features, degree=degree) for x in (q, k))
-    if mask is not None:
-        kf = np.where(mask[..., None], kf, 0.0)
     n, m = q.shape[-2], k.shape[-2]
-    return qf, kf, band(n, m, causal, None, offset).keep(np, range(n), range(m))
+    is_causal = bool(aligned.get("causal"))
+    return {
+        "qf": qf,
+        "kf": kf if mask is None else np.where(mask[..., None], kf, 0.0),
+        "keep": band(n, m, **aligned).keep(np, range(n), range(m)),
+        "is_causal": is_causal,
+        "v": np.nan_to_num(v),
+        "eps": 0.0 if eps is None else np.asarray(eps)[..., None],
+        "den": None,
+        "filler": np.nan if empty == "nan" else 0.0,
+    }
 
 
-def _eps(options):
-    eps = options.get("eps")
-    return 0.0 if eps is None else np.asarray(eps)[..., None]
-
-
-def _weighted(change):
-    """Register a mutant made from wrong similarities and denominators."""
-
-    def mutant(q, k, v, /, **options):
-        similarity, den = change(*_parts(q, k, **options), options)
-        return _finish(similarity, den, v, options.get("empty", "zero"))
-
-    mutant.__name__, mutant.__doc__ = change.__name__, change.__doc__
-    attention.mutant(mutant)
-    return change
-
-
-@_weighted
-def eps_always_added(qf, kf, keep, options):
-    """1e-6 is always added to the denominators, as in fast-transformers"""
+def _whole(qf, kf, keep, is_causal, v, eps, den, filler):
     similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    return similarity, similarity.sum(axis=-1) + 1e-6 + _eps(options)
+    den = similarity.sum(axis=-1) + eps if den is None else den
+    is_empty = (den == 0)[..., None]
+    return np.where(is_empty, filler, similarity @ v / np.where(is_empty, 1, den[..., None]))
 
 
-@_weighted
-def eps_ignored(qf, kf, keep, options):
-    """eps is ignored"""
-    similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    return similarity, similarity.sum(axis=-1)
+def _similarity(t):
+    return np.where(t.keep, t.qf @ t.kf.swapaxes(-1, -2), 0.0)
 
 
-@_weighted
-def own_position_hidden(qf, kf, keep, options):
-    """a causal query does not see the key at its own position"""
-    if options.get("causal"):
-        keep = np.roll(keep, 1, axis=-1)
-        keep[..., 0] = False
-    similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    return similarity, similarity.sum(axis=-1) + _eps(options)
+def _strictly_before(t):
+    """Which pairs are seen where a causal query does not see its own position."""
+    if not t.is_causal:
+        return t.keep
+    keep = np.roll(t.keep, 1, axis=-1)
+    keep[..., 0] = False
+    return keep
 
 
-@_weighted
-def denominator_of_all_keys(qf, kf, keep, options):
-    """a causal output is divided by the sum over all keys"""
-    full = qf @ kf.swapaxes(-1, -2)
-    return np.where(keep, full, 0.0), full.sum(axis=-1) + _eps(options)
+def _in_buckets_before(t):
+    """The same in buckets of two positions."""
+    n, m = t.keep.shape
+    return t.keep & (np.arange(m) < np.arange(n)[:, None] // 2 * 2) if t.is_causal else t.keep
 
 
-@_weighted
-def not_divided(qf, kf, keep, options):
-    """the output is not divided by the sum of the similarities"""
-    similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    total = similarity.sum(axis=-1)
-    return similarity, np.where(total == 0, 0.0, 1.0)
+_ELEMENTWISE = ("elu_plus_one", "relu", "squared_relu", "exponential")
 
-
-@_weighted
-def divided_by_the_number_of_keys(qf, kf, keep, options):
-    """the output is divided by the number of keys, not by the sum of the similarities"""
-    similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    return similarity, np.broadcast_to(1.0 * keep.sum(axis=-1), similarity.shape[:-1])
-
-
-@_weighted
-def own_bucket_hidden(qf, kf, keep, options):
-    """a causal query sees only the buckets of two positions before its own"""
-    if options.get("causal"):
-        keep = keep & (np.arange(keep.shape[1]) < np.arange(keep.shape[0])[:, None] // 2 * 2)
-    similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    return similarity, similarity.sum(axis=-1) + _eps(options)
-
-
-@_weighted
-def eps_on_every_similarity(qf, kf, keep, options):
-    """1e-4 is added to every feature of queries and keys, as Performer code does"""
-    similarity = np.where(keep, (qf + 1e-4) @ (kf + 1e-4).swapaxes(-1, -2), 0.0)
-    return similarity, similarity.sum(axis=-1) + _eps(options)
+book = Textbook(attention, _terms, _whole)
+book.wrong(
+    "1e-6 is always added to the denominators, as in fast-transformers",
+    eps=lambda t: t.eps + 1e-6,
+)
+book.wrong("eps is ignored", eps=0.0)
+book.wrong("a causal query does not see the key at its own position", keep=_strictly_before)
+book.wrong(
+    "a causal output is divided by the sum over all keys",
+    den=lambda t: (t.qf @ t.kf.swapaxes(-1, -2)).sum(axis=-1) + t.eps,
+)
+book.wrong(
+    "the output is not divided by the sum of the similarities",
+    den=lambda t: 1.0 * (_similarity(t).sum(axis=-1) != 0),
+)
+book.wrong(
+    "the output is divided by the number of keys, not by the sum of the similarities",
+    den=lambda t: 1.0 * t.keep.sum(axis=-1) + 0.0 * t.qf[..., 0],
+)
+book.wrong(
+    "a causal query sees only the buckets of two positions before its own",
+    keep=_in_buckets_before,
+)
+book.wrong(
+    "1e-4 is added to every feature of queries and keys, as Performer code does",
+    qf=lambda t: t.qf + 1e-4,
+    kf=lambda t: t.kf + 1e-4,
+)
+book.wrong(
+    "the output carries a factor 1/sqrt(d), as in linear-attention-transformer",
+    v=lambda t: t.v * t.q.shape[-1] ** -0.5,
+)
+wrong(
+    attention,
+    "queries are divided by sqrt(d) before the feature map",
+    arrays={"q": lambda q: q * q.shape[-1] ** -0.5},
+)
+book.wrong(
+    "the feature map is applied to the keys alone",
+    qf=lambda t: t.q if t.features in _ELEMENTWISE else t.qf,
+)
+wrong(
+    attention,
+    "every query sees every key: causal is ignored",
+    options={"causal": None, "offset": None},
+)
 
 
 @attention.mutant
@@ -128,29 +127,11 @@ def mask_inverted(q, k, v, /, **options):
 
 
 @attention.mutant
-def causal_ignored(q, k, v, /, **options):
-    """every query sees every key: causal is ignored"""
-    return linear_attention(q, k, v, **options | {"causal": None, "offset": None})
-
-
-@attention.mutant
 def aligned_the_other_way(q, k, v, /, **options):
     """causal is aligned at the other corner"""
     other = {"top_left": "bottom_right", "bottom_right": "top_left"}
     causal = options.get("causal")
     return linear_attention(q, k, v, **options | {"causal": other.get(causal, causal)})
-
-
-@attention.mutant
-def scaled_output(q, k, v, /, **options):
-    """the output carries a factor 1/sqrt(d), as in linear-attention-transformer"""
-    return linear_attention(q, k, v, **options) * q.shape[-1] ** -0.5
-
-
-@attention.mutant
-def scaled_queries(q, k, v, /, **options):
-    """queries are divided by sqrt(d) before the feature map"""
-    return linear_attention(q * q.shape[-1] ** -0.5, k, v, **options)
 
 
 @attention.mutant
@@ -160,17 +141,6 @@ def softmax_instead(q, k, v, /, **options):
     mask = options.get("mask")
     mask = None if mask is None else mask[..., None, :]
     return softmax_attention(q, k, v, mask=mask, **kept)
-
-
-@attention.mutant
-def queries_without_features(q, k, v, /, **options):
-    """the feature map is applied to the keys alone"""
-    if options["features"] not in ("elu_plus_one", "relu", "squared_relu", "exponential"):
-        return linear_attention(q, k, v, **options)
-    qf, kf, keep = _parts(q, k, **options)
-    similarity = np.where(keep, q @ kf.swapaxes(-1, -2), 0.0)
-    den = similarity.sum(axis=-1) + _eps(options)
-    return _finish(similarity, den, v, options.get("empty", "zero"))
 
 
 @attention.mutant(source="https://github.com/facebookresearch/xformers/pull/104")
@@ -186,60 +156,39 @@ def running_mean_of_channels(q, k, v, /, *, causal=None, **options):
 # ---------------------------------------------------------------------------------- gradients
 
 
-def _wrong_gradients(change):
-    """Register a mutant that changes the right gradients (a dict by name)."""
-
-    def mutant(g, q, k, v, /, **options):
-        names = ["q", "k", "v"] + (["eps"] if options.get("eps") is not None else [])
-        found = dict(zip(names, linear_attention.vjp(g, q, k, v, **options), strict=True))
-        return tuple((found | change(g, q, k, v, options, found)).values())
-
-    mutant.__name__, mutant.__doc__ = change.__name__, change.__doc__
-    attention.mutant(mutant, gradient=True)
-    return change
-
-
-@_wrong_gradients
-def gradient_without_denominator(g, q, k, v, options, found):
+@wrong_gradients(attention)
+def gradient_without_denominator(found, g, arrays, options):
     """the gradients treat the denominators as constants"""
-    qf, kf, keep = _parts(q, k, **options)
-    total = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0).sum(axis=-1) + _eps(options)
+    t = SimpleNamespace(**_terms(*arrays, **options))
+    total = _similarity(t).sum(axis=-1) + t.eps
     inverse = np.where(total == 0, 0.0, 1 / np.where(total == 0, 1, total))[..., None]
-    dsimilarity = np.where(keep, (g * inverse) @ np.nan_to_num(v).swapaxes(-1, -2), 0.0)
-    return {"q": _through(q, dsimilarity @ kf, options)}
+    dsimilarity = np.where(t.keep, (g * inverse) @ t.v.swapaxes(-1, -2), 0.0)
+    return [feature_map.vjp(dsimilarity @ t.kf, arrays[0], **_map(options))[0], *found[1:]]
 
 
 def _map(options):
     return {n: options[n] for n in ("features", "degree") if n in options}
 
 
-def _through(x, g, options):
-    return feature_map.vjp(g, x, **_map(options))[0]
-
-
-@_wrong_gradients
-def gradient_without_feature_map(g, q, k, v, options, found):
+@wrong_gradients(attention)
+def gradient_without_feature_map(found, g, arrays, options):
     """the gradient in the queries is that in their features"""
     if options["features"] != "elu_plus_one":
-        return {}
-    slope = np.where(q >= 0, 1.0, np.exp(np.minimum(q, 0)))
-    return {"q": found["q"] / slope}
+        return found
+    return [found[0] / np.where(arrays[0] >= 0, 1.0, np.exp(np.minimum(arrays[0], 0))), *found[1:]]
 
 
-@_wrong_gradients
-def gradient_of_values_not_divided(g, q, k, v, options, found):
+@wrong_gradients(attention)
+def gradient_of_values_not_divided(found, g, arrays, options):
     """the gradient in the values lacks the denominators"""
-    qf, kf, keep = _parts(q, k, **options)
-    similarity = np.where(keep, qf @ kf.swapaxes(-1, -2), 0.0)
-    dv = similarity.swapaxes(-1, -2) @ g
-    return {"v": dv if dv.shape == v.shape else found["v"]}
+    dv = _similarity(SimpleNamespace(**_terms(*arrays, **options))).swapaxes(-1, -2) @ g
+    return [*found[:2], dv if dv.shape == arrays[2].shape else found[2], *found[3:]]
 
 
-@_wrong_gradients
-def gradient_looks_ahead(g, q, k, v, options, found):
+@wrong_gradients(attention)
+def gradient_looks_ahead(found, g, arrays, options):
     """the gradients of a causal call are those of one that sees every key"""
-    full = linear_attention.vjp(g, q, k, v, **options | {"causal": None, "offset": None})
-    return dict(zip(found, full, strict=True))
+    return linear_attention.vjp(g, *arrays, **options | {"causal": None, "offset": None})
 
 
 # ------------------------------------------------------------------------------------ streamed

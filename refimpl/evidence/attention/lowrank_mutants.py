@@ -31,41 +31,28 @@ def _kept(x, mask):
 # ----------------------------------------------------------------------------------- Linformer
 
 
-def _linformer(body):
-    def mutant(q, k, v, e, f, /, *, mask=None, scale=None):
-        return body(q, k, v, e, f, mask, scale)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return linformer.mutant(mutant)
-
-
-@_linformer
-def projections_exchanged(q, k, v, e, f, mask, scale):
-    """the projections of keys and values are exchanged"""
-    return linformer_attention(q, k, v, f, e, mask=mask, scale=scale)
-
-
-@_linformer
-def one_projection(q, k, v, e, f, mask, scale):
-    """the projection of the keys is used for the values too"""
-    return linformer_attention(q, k, v, e, e, mask=mask, scale=scale)
+wrong(
+    linformer,
+    "the projections of keys and values are exchanged",
+    arrays={"key_projection": "value_projection", "value_projection": "key_projection"},
+)
+wrong(
+    linformer,
+    "the projection of the keys is used for the values too",
+    arrays={"value_projection": "key_projection"},
+)
+wrong(linformer, "the mask is ignored", options={"mask": None})
 
 
-@_linformer
-def values_not_masked(q, k, v, e, f, mask, scale):
-    """the mask is ignored"""
-    return linformer_attention(q, k, v, e, f, scale=scale)
-
-
-@_linformer
-def scale_of_the_projection(q, k, v, e, f, mask, scale):
+@linformer.mutant
+def scale_of_the_projection(q, k, v, e, f, /, *, mask=None, scale=None):
     """the logits are divided by the root of the number of projected keys"""
     scale = e.shape[-2] ** -0.5 if scale is None else scale
     return linformer_attention(q, k, v, e, f, mask=mask, scale=scale)
 
 
-@_linformer
-def projection_after_the_softmax(q, k, v, e, f, mask, scale):
+@linformer.mutant
+def projection_after_the_softmax(q, k, v, e, f, /, *, mask=None, scale=None):
     """the softmax runs over all keys, and the weights are projected"""
     weights = softmax_attention(q, _kept(k, mask), np.eye(k.shape[-2]), scale=scale)
     return (weights @ e.swapaxes(-1, -2)) @ (f @ _kept(v, mask))

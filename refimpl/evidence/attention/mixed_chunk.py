@@ -151,26 +151,21 @@ def _parts(q, k, q_linear, k_linear, v, options):
     return near, mixed_chunk_attention(nothing, nothing, q_linear, k_linear, v, **options)
 
 
-@mixed.mutant
-def other_divisor(q, k, q_linear, k_linear, v, /, **options):
-    """the divisor within chunks is the other one"""
-    other = _DIVISORS[_DIVISORS[0] == options["divisor"]]
-    return mixed_chunk_attention(q, k, q_linear, k_linear, v, **options | {"divisor": other})
-
-
-def _other_linear_divisor(name):
-    def body(q, k, q_linear, k_linear, v, /, **options):
-        wrong = name if options["linear_divisor"] != name else "chunk"
-        changed = options | {"linear_divisor": wrong}
-        return mixed_chunk_attention(q, k, q_linear, k_linear, v, **changed)
-
-    body.__name__ = f"linear_divided_by_{name}"
-    body.__doc__ = f"between chunks, the divisor is that of linear_divisor={name!r}"
-    mixed.mutant(body)
-
-
-_other_linear_divisor("length")
-_other_linear_divisor("seen")
+wrong(
+    mixed,
+    "the divisor within chunks is the other one",
+    options={"divisor": lambda asked: _DIVISORS[_DIVISORS[0] == asked]},
+)
+wrong(
+    mixed,
+    "between chunks, the divisor is that of linear_divisor='length'",
+    options={"linear_divisor": lambda asked: "length" if asked != "length" else "chunk"},
+)
+wrong(
+    mixed,
+    "between chunks, the divisor is that of linear_divisor='seen'",
+    options={"linear_divisor": lambda asked: "seen" if asked != "seen" else "chunk"},
+)
 
 
 @mixed.mutant
