@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.position.shared import farthest, largest_row
 from refimpl.position.absolute import sinusoidal_encoding
 
 PAPER = {"order": "sin_first", "layout": "interleaved", "frequencies": "paper"}
@@ -50,15 +51,6 @@ def long_positions(rng, shape):
 def fractional_and_negative(rng, shape):
     """Fractions and negative positions, an odd width, cosines first"""
     return Case((rng.uniform(-50.0, 50.0, shape.axes["n"]),), {"dim": 7, "order": "cos_first"})
-
-
-def farthest(positions):
-    """1 and the largest distance from 0: rounding a frequency, at most 1, moves angles by that."""
-    return 1.0 + float(np.abs(wide(positions)).max(initial=0.0))
-
-
-def largest_row(x):
-    return float(np.sqrt(np.square(x).sum(axis=-1)).max(initial=0.0))
 
 
 @sinusoids.output_terms

@@ -7,6 +7,18 @@ import numpy as np
 from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.shared import (
+    after_a_cache,
+    distance_alone_matters,
+    far,
+    fractional,
+    in_order,
+    keys_in_any_order,
+    padded,
+    size_of,
+    symmetric_in_distance,
+    the_last_query_alone,
+)
 from refimpl.position.bias import alibi_bias, alibi_slopes, kerple_bias
 
 slopes = Evidence(
@@ -53,31 +65,6 @@ def extreme(rng, shape):
 
 
 # ------------------------------------------------------------------------- regimes of positions
-
-
-def in_order(shape):
-    return np.arange(shape.axes["n"]), np.arange(shape.axes["m"])
-
-
-def after_a_cache(shape):
-    """Queries at the end of the keys."""
-    n, m = shape.axes["n"], shape.axes["m"]
-    return np.arange(n) + max(m - n, 0), np.arange(m)
-
-
-def padded(rng, shape):
-    """Positions that differ along the batch, as after left padding."""
-    padding = rng.integers(0, shape.axes["m"] + 1, (*shape.batch, 1))
-    return tuple(np.maximum(x - padding, 0) for x in after_a_cache(shape))
-
-
-def far(rng, shape):
-    """Positions of some thousands in any order."""
-    return tuple(rng.integers(0, 8192, shape.axes[axis]) for axis in "nm")
-
-
-def fractional(rng, shape):
-    return tuple(rng.uniform(0.0, 40.0, shape.axes[axis]) for axis in "nm")
 
 
 def _slopes(rng, shape):
@@ -198,50 +185,6 @@ def smallest_is_the_base(f, case):
 
 
 # -------------------------------------------------------------------------- laws of all biases
-
-
-def moved(case, shift):
-    *weights, queries, keys = case.arrays
-    return case.with_arrays(*weights, queries + shift, keys + shift)
-
-
-def size_of(case, f):
-    value = np.abs(wide(case.call(f)))
-    return 1.0 + np.where(np.isfinite(value), value, 0.0)
-
-
-def distance_alone_matters(f, case):
-    """Moving all positions changes nothing"""
-    if case.options.get("sides") == "key_index":
-        return
-    later = moved(case, 131072).call(f)
-    # A fraction next to 2^17 is rounded; whole numbers are not.
-    is_whole = all(x.dtype.kind in "iu" for x in case.arrays[-2:])
-    yield Claim(later, case.call(f), size_of(case, f) * (1.0 if is_whole else 2.0**20))
-
-
-def the_last_query_alone(f, case):
-    """A decoding step, one query after a cache, gives the last row of all queries at once"""
-    *weights, queries, keys = case.arrays
-    if queries.shape[-1] == 0:
-        return
-    step = case.with_arrays(*weights, queries[..., -1:], keys).call(f)
-    yield Claim(step, case.call(f)[..., -1:, :], size_of(case, f)[..., -1:, :])
-
-
-def keys_in_any_order(f, case):
-    """Keys in reverse order have their columns in reverse order"""
-    *weights, queries, keys = case.arrays
-    turned = case.with_arrays(*weights, queries, keys[..., ::-1]).call(f)
-    yield Claim(turned[..., ::-1], case.call(f), size_of(case, f))
-
-
-def symmetric_in_distance(f, case):
-    """With queries and keys exchanged the matrix is transposed"""
-    *weights, queries, keys = case.arrays
-    if case.options.get("sides", "symmetric") == "symmetric":
-        turned = case.with_arrays(*weights, keys, queries).call(f)
-        yield Claim(turned.swapaxes(-1, -2), case.call(f), 0.0)
 
 
 for _record in (alibi, kerple):

@@ -8,7 +8,7 @@ from refimpl.attention.softmax import softmax_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.laws import distance_alone_matters
-from refimpl.evidence.position.bias import after_a_cache, in_order, padded
+from refimpl.evidence.position.shared import after_a_cache, in_order, padded
 from refimpl.position.buckets import deberta_log_buckets, t5_bias, t5_buckets
 
 t5 = Evidence(

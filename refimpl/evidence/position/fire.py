@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.bias import (
+from refimpl.evidence.position.shared import (
     after_a_cache,
     far,
     in_order,

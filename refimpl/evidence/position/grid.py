@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, wide
-from refimpl.evidence.position.absolute import farthest, largest_row
+from refimpl.evidence.position.shared import farthest, largest_row
 from refimpl.numerics import round_to
 from refimpl.position.absolute import sinusoidal_encoding
 from refimpl.position.grid import grid_sinusoidal_encoding

@@ -6,8 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.scaling import decreasing, geometric
-from refimpl.evidence.position.scaling_by_parts import factors_of_a_batch, full
+from refimpl.evidence.position.shared import decreasing, factors_of_a_batch, full, geometric
 from refimpl.position.longrope import longrope_frequencies
 
 longrope = Evidence(

@@ -7,7 +7,7 @@ import numpy as np
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.laws import distance_alone_matters
-from refimpl.evidence.position.bias import after_a_cache, in_order, padded
+from refimpl.evidence.position.shared import after_a_cache, in_order, padded
 from refimpl.position.relative import (
     disentangled_logits,
     relative_attention_logits,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.rotary import row_norms
+from refimpl.evidence.position.shared import row_norms
 from refimpl.position.rerope import rerope_logits
 from refimpl.position.rotary import rotary_embedding
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refimpl.backend import namespace
 from refimpl.evidence.position.rerope import rerope
-from refimpl.evidence.position.rotary_mutants import OTHER
+from refimpl.evidence.position.shared import OTHER
 from refimpl.position.rerope import rerope_logits
 from refimpl.position.rotary import rotary_embedding
 

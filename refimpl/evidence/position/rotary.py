@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype, like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.shared import row_norms
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
@@ -118,10 +119,6 @@ def _parts(case):
 
 def _factor(case) -> float:
     return case.options.get("attention_factor", 1.0)
-
-
-def row_norms(x):
-    return np.sqrt(np.square(wide(x)).sum(axis=-1, keepdims=True))
 
 
 def _angle_size(case) -> float:

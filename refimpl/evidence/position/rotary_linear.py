@@ -7,8 +7,7 @@ import numpy as np
 from refimpl.attention.linear import linear_attention
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.absolute import largest_row
-from refimpl.evidence.position.rotary_mutants import OTHER
+from refimpl.evidence.position.shared import OTHER, largest_row
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_linear import rotary_linear_attention
 

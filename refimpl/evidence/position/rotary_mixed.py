@@ -6,8 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.rotary import row_norms
-from refimpl.evidence.position.rotary_mutants import OTHER
+from refimpl.evidence.position.shared import OTHER, row_norms
 from refimpl.position.axial import axial_rotary_embedding
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 from refimpl.position.rotary_mixed import mixed_rotary_embedding

@@ -6,12 +6,11 @@ import numpy as np
 
 from refimpl.backend import astype, like, namespace, to_host, unbroadcast
 from refimpl.evidence.position.rotary import embedding
+from refimpl.evidence.position.shared import OTHER
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
 # ------------------------------------------------------------------------ embedding: mutants
-
-OTHER = {"half": "interleaved", "interleaved": "half"}
 
 
 def _theta(x, base=10000.0, frequencies=None, rotary_dim=None, **_):

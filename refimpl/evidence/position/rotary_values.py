@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.rotary import row_norms
+from refimpl.evidence.position.shared import row_norms
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_values import value_rotary_mixture
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from refimpl.evidence.position.rotary_mutants import OTHER
 from refimpl.evidence.position.rotary_values import mixture
+from refimpl.evidence.position.shared import OTHER
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_values import value_rotary_mixture
 

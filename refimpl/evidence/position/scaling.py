@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.position.shared import decreasing, geometric
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.scaling import (
     dynamic_ntk_frequencies,
@@ -42,18 +43,6 @@ _BY_FACTOR = (linear, ntk, radix)
 
 
 # ------------------------------------------------------------------------------------- regimes
-
-
-def geometric(rng, shape):
-    """b^(-i/h) of a base from 1000 to 10^7 for each batch entry."""
-    base = 10.0 ** rng.uniform(3.0, 7.0, (*shape.batch, 1))
-    h = shape.axes["h"]
-    return base ** (-np.arange(h) / h)
-
-
-def decreasing(rng, shape):
-    """Frequencies of no base: sorted, from 1 down to a ten-thousandth."""
-    return np.sort(10.0 ** rng.uniform(-4.0, 0.0, shape.frequencies), axis=-1)[..., ::-1].copy()
 
 
 def _lengths(rng, shape, low, high):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.scaling import decreasing, geometric
+from refimpl.evidence.position.shared import decreasing, factors_of_a_batch, full, geometric
 from refimpl.position.scaling_by_parts import (
     llama3_frequencies,
     yarn_frequencies,
@@ -45,10 +45,6 @@ def _away_from_the_ends(rng, theta, ends):
     lengths = np.exp(rng.uniform(np.log(500.0), np.log(20000.0), 32))
     turns = lengths[:, None, None] / (2 * np.pi) * theta.reshape(-1, 1) / np.array(ends)
     return float(np.rint(lengths[np.abs(np.log(turns)).min(axis=(1, 2)).argmax()]))
-
-
-def factors_of_a_batch(rng, shape):
-    return rng.uniform(1.5, 40.0, shape.batch)
 
 
 def _by_index(rng, shape, length):
@@ -222,10 +218,6 @@ def is_yarn_of_the_paper(f, case):
 
 
 # -------------------------------------------------------------------------------- closed forms
-
-
-def full(shape, values):
-    return np.broadcast_to(np.asarray(values, float), (*shape.batch, len(values))).copy()
 
 
 def _halves(shape, part, attention, **options):

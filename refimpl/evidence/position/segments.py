@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.position.shared import runs, starts_shift_everything
 from refimpl.position.segments import multimodal_positions
 
 places = Evidence(
@@ -33,21 +34,7 @@ def fractional_starts(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def runs(case):
-    """Segment by segment: its extents, and where its tokens begin and end."""
-    at = 0
-    for segment in case.options["segments"]:
-        count = segment if isinstance(segment, int) else int(np.prod(segment))
-        yield segment, at, at + count
-        at += count
-
-
-@places.law
-def starts_shift_everything(f, case):
-    """A later start moves all numbers by as much"""
-    (start,) = case.arrays
-    later = case.with_arrays(start + 3.0).call(f)
-    yield Claim(later, case.call(f) + 3.0, 100.0 + np.abs(wide(start)).max())
+places.law(starts_shift_everything)
 
 
 @places.law

@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.absolute import largest_row
+from refimpl.evidence.position.shared import largest_row
 from refimpl.position.tables import (
     hierarchical_encoding,
     interpolated_encoding,

@@ -8,7 +8,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, wide
-from refimpl.evidence.position.segments import runs, starts_shift_everything
+from refimpl.evidence.position.shared import runs, starts_shift_everything
 from refimpl.position.segments import multimodal_positions
 from refimpl.position.tied import tied_positions
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.position.rotary import row_norms
+from refimpl.evidence.position.shared import row_norms
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.xpos import xpos_embedding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import like, to_host
-from refimpl.evidence.position.rotary_mutants import OTHER
+from refimpl.evidence.position.shared import OTHER
 from refimpl.evidence.position.xpos import xpos
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding
