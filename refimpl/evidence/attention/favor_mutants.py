@@ -7,147 +7,114 @@ import numpy as np
 from refimpl.attention.favor import favor_features, performer_attention
 from refimpl.attention.masks import band
 from refimpl.evidence.attention.favor import features, performer
-from refimpl.evidence.mistakes import wrong, wrong_gradients
+from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 
 # ---------------------------------------------------------------------------------- features
 
 
-def _of_kinds(*kinds, gradient=False):
-    """Register a variant that is wrong for some kinds and right for the others."""
-
-    def register(body):
-        def mutant(*arrays, kind):
-            if kind in kinds:
-                return body(*arrays, kind)
-            return (favor_features.vjp if gradient else favor_features)(*arrays, kind=kind)
-
-        mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-        return features.mutant(mutant, gradient=gradient)
-
-    return register
+_FUNCTIONS = {
+    "positive": (np.exp,),
+    "hyperbolic": (np.exp, lambda z: np.exp(-z)),
+    "trigonometric": (np.cos, np.sin),
+    "fourier": (np.cos, np.sin),
+    "relu": (lambda z: np.maximum(z, 0.0),),
+}
 
 
 def _half_square(x):
     return 0.5 * (x * x).sum(axis=-1, keepdims=True)
 
 
-_EXPONENTIALS = ("positive", "hyperbolic", "trigonometric")
+def _terms(x, projections, /, *, kind):
+    """The table of the docstring: factor exp(exponent) (functions of w.x)."""
+    sign = {"positive": -1.0, "hyperbolic": -1.0, "trigonometric": 1.0}.get(kind, 0.0)
+    functions = _FUNCTIONS[kind]
+    return {
+        "factor": (projections.shape[-2] * (2.0 if kind == "hyperbolic" else 1.0)) ** -0.5,
+        "exponent": sign * _half_square(x),
+        "dots": x @ projections.swapaxes(-1, -2),
+        "functions": functions,
+        "eps": 0.0,
+    }
 
 
-@_of_kinds(*_EXPONENTIALS)
-def square_missing(x, projections, kind):
-    """the factor exp(|x|^2/2) or exp(-|x|^2/2) is missing"""
-    sign = 1.0 if kind == "trigonometric" else -1.0
-    return favor_features(x, projections, kind=kind) * np.exp(-sign * _half_square(x))
+def _whole(factor, exponent, dots, functions, eps):
+    parts = [np.exp(exponent) * function(dots) + eps for function in functions]
+    return factor * np.concatenate(parts, axis=-1)
 
 
-@_of_kinds(*_EXPONENTIALS)
-def square_not_halved(x, projections, kind):
-    """the exponent has |x|^2 instead of |x|^2/2"""
-    sign = 1.0 if kind == "trigonometric" else -1.0
-    return favor_features(x, projections, kind=kind) * np.exp(sign * _half_square(x))
+book = Textbook(features, _terms, _whole)
+book.wrong("the factor exp(|x|^2/2) or exp(-|x|^2/2) is missing", exponent=0.0)
+book.wrong("the exponent has |x|^2 instead of |x|^2/2", exponent=lambda t: 2.0 * t.exponent)
+book.wrong("|x|^2/2 has the wrong sign in the exponent", exponent=lambda t: -t.exponent)
+book.wrong(
+    "the features lack their factor 1/sqrt m",
+    factor=lambda t: t.factor * t.projections.shape[-2] ** 0.5,
+)
+book.wrong(
+    "the features are divided by m instead of its root",
+    factor=lambda t: t.factor * t.projections.shape[-2] ** -0.5,
+)
+wrong(features, "x is divided by d^(1/4) first", arrays={"x": lambda x: x * x.shape[-1] ** -0.25})
+book.wrong(
+    "the features are divided by the largest exponential of w.x",
+    exponent=lambda t: t.exponent - (t.kind == "positive") * t.dots.max(axis=-1, keepdims=True),
+)
+book.wrong("1e-4 is added to every exponential", eps=lambda t: 1e-4 * (t.kind == "positive"))
+book.wrong(
+    "the second half of the features repeats exp(w.x)",
+    functions=lambda t: (np.exp, np.exp) if t.kind == "hyperbolic" else t.functions,
+)
+book.wrong(
+    "hyperbolic features lack their factor 1/sqrt 2",
+    factor=lambda t: t.factor * (2.0 if t.kind == "hyperbolic" else 1.0) ** 0.5,
+)
+book.wrong(
+    "the sines come before the cosines",
+    functions=lambda t: t.functions if np.exp in t.functions else t.functions[::-1],
+)
+book.wrong(
+    "the angles carry a factor 2 pi",
+    dots=lambda t: t.dots * (2.0 * np.pi if t.kind == "fourier" else 1.0),
+)
+book.wrong(
+    "relu is the absolute value",
+    functions=lambda t: (np.abs,) if t.kind == "relu" else t.functions,
+)
 
 
-@_of_kinds(*_EXPONENTIALS)
-def square_of_the_other_sign(x, projections, kind):
-    """|x|^2/2 has the wrong sign in the exponent"""
-    sign = 1.0 if kind == "trigonometric" else -1.0
-    return favor_features(x, projections, kind=kind) * np.exp(-2.0 * sign * _half_square(x))
-
-
-@features.mutant
-def number_of_projections(x, projections, /, *, kind):
-    """the features lack their factor 1/sqrt m"""
-    return favor_features(x, projections, kind=kind) * projections.shape[-2] ** 0.5
-
-
-@features.mutant
-def divided_by_the_number(x, projections, /, *, kind):
-    """the features are divided by m instead of its root"""
-    return favor_features(x, projections, kind=kind) * projections.shape[-2] ** -0.5
-
-
-@features.mutant
-def scaled_inside(x, projections, /, *, kind):
-    """x is divided by d^(1/4) first"""
-    return favor_features(x * x.shape[-1] ** -0.25, projections, kind=kind)
-
-
-@_of_kinds("positive")
-def divided_by_the_largest(x, projections, kind):
-    """the features are divided by the largest exponential of w.x"""
-    dots = x @ projections.swapaxes(-1, -2)
-    largest = np.exp(dots.max(axis=-1, keepdims=True))
-    return favor_features(x, projections, kind=kind) / largest
-
-
-@_of_kinds("positive")
-def eps_added(x, projections, kind):
-    """1e-4 is added to every exponential"""
-    eps = 1e-4 * projections.shape[-2] ** -0.5
-    return favor_features(x, projections, kind=kind) + eps
-
-
-@_of_kinds("hyperbolic")
-def both_halves_alike(x, projections, kind):
-    """the second half of the features repeats exp(w.x)"""
-    found = favor_features(x, projections, kind=kind)
-    m = projections.shape[-2]
-    return np.concatenate([found[..., :m], found[..., :m]], axis=-1)
-
-
-@_of_kinds("hyperbolic")
-def root_two_missing(x, projections, kind):
-    """hyperbolic features lack their factor 1/sqrt 2"""
-    return np.sqrt(2.0) * favor_features(x, projections, kind=kind)
-
-
-@_of_kinds("trigonometric", "fourier")
-def sines_first(x, projections, kind):
-    """the sines come before the cosines"""
-    found = favor_features(x, projections, kind=kind)
-    return np.roll(found, projections.shape[-2], axis=-1)
-
-
-@_of_kinds("fourier")
-def whole_turns(x, projections, kind):
-    """the angles carry a factor 2 pi"""
-    return favor_features(2.0 * np.pi * x, projections, kind=kind)
-
-
-@_of_kinds("relu")
-def absolute_values(x, projections, kind):
-    """relu is the absolute value"""
-    positive, negative = (favor_features(s * x, projections, kind=kind) for s in (1.0, -1.0))
-    return positive + negative
-
-
-@_of_kinds("positive", "hyperbolic", gradient=True)
-def gradient_without_square(g, x, projections, kind):
+@wrong_gradients(features)
+def gradient_without_square(found, g, arrays, options):
     """the gradient lacks the term of |x|^2/2"""
-    dx, dprojections = favor_features.vjp(g, x, projections, kind=kind)
-    found = favor_features(x, projections, kind=kind)
-    return dx + (g * found).sum(axis=-1, keepdims=True) * x, dprojections
+    if options["kind"] not in ("positive", "hyperbolic"):
+        return found
+    value = favor_features(*arrays, **options)
+    return [found[0] + (g * value).sum(axis=-1, keepdims=True) * arrays[0], found[1]]
 
 
-@_of_kinds("trigonometric", "fourier", gradient=True)
-def gradient_sign_of_cosine(g, x, projections, kind):
+@wrong_gradients(features)
+def gradient_sign_of_cosine(found, g, arrays, options):
     """the derivative of the cosine lacks its sign"""
-    m = projections.shape[-2]
-    plain = favor_features.vjp(g, x, projections, kind=kind)
+    if options["kind"] not in ("trigonometric", "fourier"):
+        return found
+    m = arrays[1].shape[-2]
     other = np.concatenate([-2.0 * g[..., :m], 0.0 * g[..., m:]], axis=-1)
-    change = favor_features.vjp(other, x, projections, kind="fourier")
-    return plain[0] + change[0], plain[1]
+    return [found[0] + favor_features.vjp(other, *arrays, kind="fourier")[0], found[1]]
 
 
-@_of_kinds("relu", gradient=True)
-def gradient_everywhere(g, x, projections, kind):
+@wrong_gradients(features)
+def gradient_everywhere(found, g, arrays, options):
     """the gradient of relu is 1 everywhere"""
-    g = g * projections.shape[-2] ** -0.5
-    return g @ projections, favor_features.vjp(g, x, projections, kind=kind)[1]
+    if options["kind"] != "relu":
+        return found
+    g = g * arrays[1].shape[-2] ** -0.5
+    return [g @ arrays[1], favor_features.vjp(g, *arrays, **options)[1]]
 
 
 # ---------------------------------------------------------------------------------- attention
+
+
+_CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
 
 
 def _root(q, options):
@@ -167,43 +134,38 @@ def _quotient(qf, kf, v, options):
     return weights / np.where(total == 0, 1, total) @ np.nan_to_num(v)
 
 
-def _with_eps(eps, name, text, source):
+def _raised(eps, q, k, v, projections, kind, options):
     """Features as released codes make them: divided by a maximum, then raised by eps."""
-
-    def body(q, k, v, projections, /, *, kind, **options):
-        if kind != "positive":
-            return performer_attention(q, k, v, projections, kind=kind, **options)
-        found = []
-        for x, axes in ((q, (-1,)), (np.nan_to_num(k), (-2, -1))):
-            x = _root(q, options) * x
-            dots = x @ projections.swapaxes(-1, -2)
-            largest = dots.max(axis=axes, keepdims=True, initial=-1e300)
-            found.append(np.exp(dots - _half_square(x) - largest) + eps)
-        return _quotient(*found, v, options)
-
-    body.__name__, body.__doc__ = name, text
-    performer.mutant(body, source=source)
+    if kind != "positive":
+        return performer_attention(q, k, v, projections, kind=kind, **options)
+    found = []
+    for x, axes in ((q, (-1,)), (np.nan_to_num(k), (-2, -1))):
+        x = _root(q, options) * x
+        dots = x @ projections.swapaxes(-1, -2)
+        largest = dots.max(axis=axes, keepdims=True, initial=-1e300)
+        found.append(np.exp(dots - _half_square(x) - largest) + eps)
+    return _quotient(*found, v, options)
 
 
-_with_eps(
-    1e-4,
-    "eps_of_performer_pytorch",
-    "1e-4 is added to features divided by the largest exp(w.x), as performer-pytorch does",
-    "https://github.com/lucidrains/performer-pytorch/issues/45",
-)
-_with_eps(
-    1e-6,
-    "eps_of_google",
-    "1e-6 is added to features divided by the largest exp(w.x), as Google's code does",
-    "",
-)
+@performer.mutant(source="https://github.com/lucidrains/performer-pytorch/issues/45")
+def eps_of_performer_pytorch(*arrays, kind, **options):
+    """1e-4 is added to features divided by the largest exp(w.x), as performer-pytorch does"""
+    return _raised(1e-4, *arrays, kind, options)
 
 
 @performer.mutant
-def scale_missing(q, k, v, projections, /, **options):
-    """the logits are not scaled by 1/sqrt d"""
-    scale = 1.0 if options.get("scale") is None else options["scale"]
-    return performer_attention(q, k, v, projections, **options | {"scale": scale})
+def eps_of_google(*arrays, kind, **options):
+    """1e-6 is added to features divided by the largest exp(w.x), as Google's code does"""
+    return _raised(1e-6, *arrays, kind, options)
+
+
+wrong(
+    performer,
+    "the logits are not scaled by 1/sqrt d",
+    options=lambda options, _: (
+        options if options.get("scale") is not None else options | {"scale": 1.0}
+    ),
+)
 
 
 @performer.mutant
@@ -229,19 +191,18 @@ def key_lengths_ignored(q, k, v, projections, /, **options):
     return _quotient(queries, np.exp(dots - dots.max(initial=0.0)), v, options)
 
 
-@performer.mutant
-def unit_projections(q, k, v, projections, /, **options):
-    """the projections are normalised to length 1"""
-    lengths = np.sqrt((projections * projections).sum(axis=-1, keepdims=True))
-    return performer_attention(q, k, v, projections / lengths, **options)
+wrong(
+    performer,
+    "the projections are normalised to length 1",
+    arrays={"projections": lambda x: x / np.sqrt((x * x).sum(axis=-1, keepdims=True))},
+)
 
 
-@performer.mutant
-def half_of_the_projections(q, k, v, projections, /, **options):
-    """the second half of the projections is not used"""
-    return performer_attention(
-        q, k, v, projections[..., : -(-projections.shape[-2] // 2), :], **options
-    )
+wrong(
+    performer,
+    "the second half of the projections is not used",
+    arrays={"projections": lambda x: x[..., : -(-x.shape[-2] // 2), :]},
+)
 
 
 wrong(performer, "the mask is ignored", options={"mask": None})
@@ -256,20 +217,18 @@ def mask_on_keys(q, k, v, projections, /, **options):
     return performer_attention(q, k, v, projections, **options | {"mask": None})
 
 
-@performer.mutant
-def causal_ignored(q, k, v, projections, /, **options):
-    """every query sees every key: causal is ignored"""
-    options = options | {"causal": None, "offset": None}
-    return performer_attention(q, k, v, projections, **options)
+wrong(
+    performer,
+    "every query sees every key: causal is ignored",
+    options={"causal": None, "offset": None},
+)
 
 
-@performer.mutant
-def aligned_the_other_way(q, k, v, projections, /, **options):
-    """causal is aligned at the other corner"""
-    other = {"top_left": "bottom_right", "bottom_right": "top_left"}
-    causal = options.get("causal")
-    options = options | {"causal": other.get(causal, causal)}
-    return performer_attention(q, k, v, projections, **options)
+wrong(
+    performer,
+    "causal is aligned at the other corner",
+    options={"causal": lambda causal: _CORNERS.get(causal, causal)},
+)
 
 
 @performer.mutant(source="https://github.com/facebookresearch/xformers/pull/104")
@@ -282,10 +241,11 @@ def running_mean_of_channels(q, k, v, projections, /, *, causal=None, **options)
     return means[..., np.minimum(np.arange(n), m - 1), :]
 
 
-@wrong_gradients(performer)
-def gradient_without_projections(found, g, arrays, options):
-    """the projections are taken for constants"""
-    return [*found[:3], 0.0 * found[3], *found[4:]]
+wrong(
+    performer,
+    "the projections are taken for constants",
+    gradient={"projections": lambda x: 0.0 * x},
+)
 
 
 @wrong_gradients(performer)

@@ -57,6 +57,7 @@ def _in_buckets_before(t):
     return t.keep & (np.arange(m) < np.arange(n)[:, None] // 2 * 2) if t.is_causal else t.keep
 
 
+_CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
 _ELEMENTWISE = ("elu_plus_one", "relu", "squared_relu", "exponential")
 
 book = Textbook(attention, _terms, _whole)
@@ -126,12 +127,11 @@ def mask_inverted(q, k, v, /, **options):
     return linear_attention(q, k, v, **options | {"mask": None if mask is None else ~mask})
 
 
-@attention.mutant
-def aligned_the_other_way(q, k, v, /, **options):
-    """causal is aligned at the other corner"""
-    other = {"top_left": "bottom_right", "bottom_right": "top_left"}
-    causal = options.get("causal")
-    return linear_attention(q, k, v, **options | {"causal": other.get(causal, causal)})
+wrong(
+    attention,
+    "causal is aligned at the other corner",
+    options={"causal": lambda causal: _CORNERS.get(causal, causal)},
+)
 
 
 @attention.mutant
@@ -194,10 +194,11 @@ def gradient_looks_ahead(found, g, arrays, options):
 # ------------------------------------------------------------------------------------ streamed
 
 
-@streamed.mutant
-def state_ignored(q, k, v, /, **options):
-    """the sums of earlier positions are ignored"""
-    return streamed_linear_attention(q, k, v, **options | {"state": None, "normaliser": None})
+wrong(
+    streamed,
+    "the sums of earlier positions are ignored",
+    options={"state": None, "normaliser": None},
+)
 
 
 wrong(streamed, "the normaliser of earlier positions is ignored", options={"normaliser": None})

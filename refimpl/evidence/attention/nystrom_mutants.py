@@ -14,43 +14,34 @@ from refimpl.evidence.mistakes import wrong, wrong_gradients
 # ------------------------------------------------------------------------------------ segments
 
 
-def _means_mutant(body):
-    """Register a variant of the means from body(x, options)."""
-
-    def mutant(x, /, **options):
-        return body(x, options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return means.mutant(mutant)
-
-
-def _other_segments(name, text, segments):
-    def body(x, options):
-        if options.get("segments", "uneven") != "uneven":
-            return segment_means(x, **options)
-        return segment_means(x, **options | {"segments": segments})
-
-    body.__name__, body.__doc__ = name, text
-    _means_mutant(body)
+def _uneven_as(segments):
+    """Options with other segments in place of uneven ones."""
+    return lambda options, _: (
+        options
+        if options.get("segments", "uneven") != "uneven"
+        else options | {"segments": segments}
+    )
 
 
-_other_segments(
-    "longer_first", "the longer segments come first, as in numpy.array_split", "array_split"
+wrong(
+    means,
+    "the longer segments come first, as in numpy.array_split",
+    options=_uneven_as("array_split"),
 )
-_other_segments("padded_tail", "the tail is padded with zeros that count", "zero_padded")
-_other_segments("padded_front", "zeros that count are put before the start", "front_padded")
-_other_segments("overlapping_pools", "the segments overlap, as in adaptive pooling", "overlapping")
+wrong(means, "the tail is padded with zeros that count", options=_uneven_as("zero_padded"))
+wrong(means, "zeros that count are put before the start", options=_uneven_as("front_padded"))
+wrong(means, "the segments overlap, as in adaptive pooling", options=_uneven_as("overlapping"))
 
 
-@_means_mutant
-def sums(x, options):
+@means.mutant
+def sums(x, /, **options):
     """the sums of the segments are not divided"""
     found = segment_means(x, **options)
     return found * (x.shape[-2] // options["landmarks"])
 
 
-@_means_mutant
-def strided_positions(x, options):
+@means.mutant
+def strided_positions(x, /, **options):
     """a landmark is the mean of every l-th position instead of neighbours"""
     mask = options.get("mask")
     rows = []
@@ -60,25 +51,22 @@ def strided_positions(x, options):
     return np.concatenate(rows, axis=-2)
 
 
-@_means_mutant
-def first_positions(x, options):
+@means.mutant
+def first_positions(x, /, **options):
     """a landmark is the first position of its segment"""
     n, count = x.shape[-2], options["landmarks"]
     return np.nan_to_num(x[..., [a * n // count for a in range(count)], :])
 
 
-@_means_mutant
-def mask_counts(x, options):
+@means.mutant
+def mask_counts(x, /, **options):
     """masked positions are zeros that count"""
     mask = options.get("mask")
     x = x if mask is None else np.where(mask[..., None], x, 0.0)
     return segment_means(x, **options | {"mask": None})
 
 
-@_means_mutant
-def mask_ignored(x, options):
-    """the mask is ignored"""
-    return segment_means(x, **options | {"mask": None})
+wrong(means, "the mask is ignored", options={"mask": None})
 
 
 @means.mutant(gradient=True)
@@ -196,10 +184,11 @@ def exact_inverse(q, k, v, /, **options):
     return nystrom_attention(q, k, v, **options | {"inverse": "exact"})
 
 
-@attention.mutant
-def one_step_less(q, k, v, /, **options):
-    """the iteration takes one step less"""
-    return nystrom_attention(q, k, v, **options | {"steps": options.get("steps", 6) - 1})
+wrong(
+    attention,
+    "the iteration takes one step less",
+    options=lambda options, _: options | {"steps": options.get("steps", 6) - 1},
+)
 
 
 @attention.mutant
@@ -234,12 +223,7 @@ def scaled_twice(q, k, v, /, **options):
     return nystrom_attention(q, k, v, **options | {"scale": scale * scale})
 
 
-@attention.mutant
-def segments_of_array_split(q, k, v, /, **options):
-    """the longer segments come first"""
-    if options.get("segments", "uneven") != "uneven":
-        return nystrom_attention(q, k, v, **options)
-    return nystrom_attention(q, k, v, **options | {"segments": "array_split"})
+wrong(attention, "the longer segments come first", options=_uneven_as("array_split"))
 
 
 @attention.mutant(source="https://github.com/lucidrains/nystrom-attention/issues/5")
@@ -300,12 +284,11 @@ def softmax_attention_itself(q, k, v, /, **options):
 wrong(attention, "the convolution of the values is not added", options={"convolution": None})
 
 
-@attention.mutant
-def convolution_flipped(q, k, v, /, **options):
-    """the taps of the convolution are in reverse order"""
-    kernel = options.get("convolution")
-    kernel = None if kernel is None else kernel[..., ::-1]
-    return nystrom_attention(q, k, v, **options | {"convolution": kernel})
+wrong(
+    attention,
+    "the taps of the convolution are in reverse order",
+    options={"convolution": lambda taps: taps[..., ::-1]},
+)
 
 
 @wrong_gradients(attention)
@@ -332,7 +315,8 @@ def gradient_of_the_middle_missing(found, g, arrays, options):
     return [*free[:2], *found[2:]]
 
 
-@wrong_gradients(attention)
-def gradients_exchanged(found, g, arrays, options):
-    """the gradients of queries and keys have the wrong sign"""
-    return [-found[0], -found[1], *found[2:]]
+wrong(
+    attention,
+    "the gradients of queries and keys have the wrong sign",
+    gradient={"q": np.negative, "k": np.negative},
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.attention.online import merge_attention
-from refimpl.backend import namespace
+from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
 
 merge = Evidence(merge_attention, sizes={"p": Sizes(1, 1, 8)}, empty=("n", "v"))
@@ -48,15 +48,9 @@ def close(rng, shape):
 
 
 def _size(case) -> float:
-    outputs, logsumexps = (np.asarray(x, dtype=float) for x in case.map(_to_host).arrays)
+    outputs, logsumexps = (np.asarray(x, dtype=float) for x in case.map(to_host).arrays)
     finite = np.where(np.isfinite(logsumexps), np.abs(logsumexps), 0.0).max(initial=1.0)
     return float(finite * np.nan_to_num(np.abs(outputs)).max(initial=1.0))
-
-
-def _to_host(x):
-    from refimpl.backend import to_host
-
-    return to_host(x)
 
 
 @merge.law
@@ -162,24 +156,18 @@ def weights_from_maximum(outputs, logsumexps, /):
     return outputs[..., -1, :, :], merge_attention(outputs, logsumexps)[1]
 
 
+@merge.mutant(source="https://github.com/flashinfer-ai/flashinfer/pull/4401")
 def nan_from_two_empty_parts(outputs, logsumexps, /):
     """exp(-inf - -inf): rows that are empty in every part become NaN"""
     merged, logsumexp = merge_attention(outputs, logsumexps)
     return np.where(logsumexp[..., None] == -np.inf, np.nan, merged), logsumexp
 
 
-merge.mutant(
-    nan_from_two_empty_parts, source="https://github.com/flashinfer-ai/flashinfer/pull/4401"
-)
-
-
+@merge.mutant(source="https://github.com/Dao-AILab/flash-attention/pull/978")
 def empty_is_plus_infinity(outputs, logsumexps, /):
     """The log-sum-exp of an empty row is +inf instead of -inf"""
     merged, logsumexp = merge_attention(outputs, logsumexps)
     return merged, np.where(logsumexp == -np.inf, np.inf, logsumexp)
-
-
-merge.mutant(empty_is_plus_infinity, source="https://github.com/Dao-AILab/flash-attention/pull/978")
 
 
 @merge.mutant(gradient=True)

@@ -9,6 +9,7 @@ from refimpl.attention.pseudoinverse import (
     pseudo_inverse,
 )
 from refimpl.evidence.attention.pseudoinverse import completion, exact, iterated, swapped
+from refimpl.evidence.mistakes import wrong
 
 
 def _default_divisor(matrix):
@@ -16,14 +17,11 @@ def _default_divisor(matrix):
     return sizes.sum(axis=-2).max(axis=-1) * sizes.sum(axis=-1).max(axis=-1)
 
 
-def _iterated(body):
-    """Register a mutant that calls the formula with changed arguments."""
-
-    def mutant(matrix, /, **options):
-        return body(matrix, options)
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return mutant
+def _divided(choose):
+    """Options with the divisor that ``choose`` takes from the matrix, unless one is given."""
+    return lambda options, arrays: (
+        options if options.get("divisor") is not None else options | {"divisor": choose(*arrays)}
+    )
 
 
 @exact.mutant
@@ -53,53 +51,35 @@ def gradient_of_an_inverse(g, matrix, /, *, rcond=None):
     return (-z @ g @ z,)
 
 
-@iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/3")
-@_iterated
-def divisor_of_the_batch(matrix, options):
-    """the divisor is the largest over the batch and the heads"""
-    if options.get("divisor") is not None:
-        return iterated_inverse(matrix, **options)
-    return iterated_inverse(matrix, **options | {"divisor": _default_divisor(matrix).max()})
-
-
-@iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/6")
-@_iterated
-def divisor_of_column_sums(matrix, options):
-    """the divisor is the largest column sum alone, which is right only for a softmax"""
-    if options.get("divisor") is not None:
-        return iterated_inverse(matrix, **options)
-    return iterated_inverse(
-        matrix, **options | {"divisor": np.abs(matrix).sum(axis=-2).max(axis=-1)}
-    )
-
-
-@iterated.mutant(source="https://github.com/mlpen/Nystromformer/issues/6")
-@_iterated
-def divisor_of_signed_sums(matrix, options):
-    """the divisor is the largest column sum of the whole batch, with the signs of its entries"""
-    if options.get("divisor") is not None:
-        return iterated_inverse(matrix, **options)
-    with np.errstate(all="ignore"):
-        return iterated_inverse(matrix, **options | {"divisor": matrix.sum(axis=-2).max()})
+wrong(
+    iterated,
+    "the divisor is the largest over the batch and the heads",
+    options=_divided(lambda matrix: _default_divisor(matrix).max()),
+    source="https://github.com/mlpen/Nystromformer/issues/3",
+)
+wrong(
+    iterated,
+    "the divisor is the largest column sum alone, which is right only for a softmax",
+    options=_divided(lambda matrix: np.abs(matrix).sum(axis=-2).max(axis=-1)),
+    source="https://github.com/mlpen/Nystromformer/issues/6",
+)
+wrong(
+    iterated,
+    "the divisor is the largest column sum of the whole batch, with the signs of its entries",
+    options=_divided(lambda matrix: matrix.sum(axis=-2).max()),
+    source="https://github.com/mlpen/Nystromformer/issues/6",
+)
+wrong(iterated, "a divisor that is given is ignored", options={"divisor": None})
+wrong(
+    iterated,
+    "there is one step less",
+    options=lambda options, _: options | {"steps": max(options.get("steps", 6) - 1, 0)},
+)
+wrong(iterated, "the steps are those of Newton and Schulz", options={"iteration": "newton_schulz"})
 
 
 @iterated.mutant
-@_iterated
-def divisor_ignored(matrix, options):
-    """a divisor that is given is ignored"""
-    return iterated_inverse(matrix, **options | {"divisor": None})
-
-
-@iterated.mutant
-@_iterated
-def one_step_less(matrix, options):
-    """there is one step less"""
-    return iterated_inverse(matrix, **options | {"steps": max(options.get("steps", 6) - 1, 0)})
-
-
-@iterated.mutant
-@_iterated
-def start_not_transposed(matrix, options):
+def start_not_transposed(matrix, /, **options):
     """the start is A/c instead of A^T/c"""
     c = options.get("divisor")
     c = _default_divisor(matrix) if c is None else np.asarray(c)
@@ -111,15 +91,7 @@ def start_not_transposed(matrix, options):
 
 
 @iterated.mutant
-@_iterated
-def newton_instead(matrix, options):
-    """the steps are those of Newton and Schulz"""
-    return iterated_inverse(matrix, **options | {"iteration": "newton_schulz"})
-
-
-@iterated.mutant
-@_iterated
-def converged(matrix, options):
+def converged(matrix, /, **options):
     """it is the exact inverse"""
     return np.linalg.pinv(matrix)
 

@@ -11,52 +11,40 @@ from refimpl.evidence.mistakes import wrong, wrong_gradients
 # --------------------------------------------------------------------------------------- gated
 
 
-def _gated(body=None, *, source=""):
-    """Register a variant from body(q, k, v, log_decay, options)."""
-    if body is None:
-        return lambda body: _gated(body, source=source)
-
-    def mutant(q, k, v, log_decay, /, **options):
-        return body(q, k, v, log_decay, dict(options))
-
-    mutant.__name__, mutant.__doc__ = body.__name__, body.__doc__
-    return gated.mutant(mutant, source=source)
-
-
-@_gated
-def own_key_decays(q, k, v, log_decay, options):
+@gated.mutant
+def own_key_decays(q, k, v, log_decay, /, **options):
     """the decay of a position applies to its own key too: it comes after the write"""
     return gated_linear_attention(q, k * np.exp(log_decay), v, log_decay, **options)
 
 
-@_gated
-def decay_ignored(q, k, v, log_decay, options):
-    """nothing decays"""
-    return gated_linear_attention(q, k, v, 0.0 * log_decay, **options)
-
-
-@_gated
-def decay_of_the_next_position(q, k, v, log_decay, options):
-    """the decays are one position late"""
-    return gated_linear_attention(q, k, v, np.roll(log_decay, 1, axis=-2), **options)
-
-
-@_gated
-def base_two(q, k, v, log_decay, options):
-    """the decays are powers of 2"""
-    return gated_linear_attention(q, k, v, np.log(2.0) * log_decay, **options)
-
-
-@_gated(source="https://github.com/fla-org/flash-linear-attention/issues/850")
-def summed_over_features(q, k, v, log_decay, options):
-    """the logarithms of the decays are summed over the features instead of the positions"""
+def _summed_over_features(log_decay):
     total = np.cumsum(log_decay, axis=-1)
-    steps = np.diff(total, axis=-2, prepend=0.0 * total[..., :1, :])
-    return gated_linear_attention(q, k, v, steps, **options)
+    return np.diff(total, axis=-2, prepend=0.0 * total[..., :1, :])
 
 
-@_gated
-def state_does_not_decay(q, k, v, log_decay, options):
+def _not_scaled(options, _):
+    return options if options.get("scale") is not None else options | {"scale": 1.0}
+
+
+wrong(gated, "nothing decays", arrays={"log_decay": lambda x: 0.0 * x})
+wrong(
+    gated,
+    "the decays are one position late",
+    arrays={"log_decay": lambda x: np.roll(x, 1, axis=-2)},
+)
+wrong(gated, "the decays are powers of 2", arrays={"log_decay": lambda x: np.log(2.0) * x})
+wrong(
+    gated,
+    "the logarithms of the decays are summed over the features instead of the positions",
+    arrays={"log_decay": _summed_over_features},
+    source="https://github.com/fla-org/flash-linear-attention/issues/850",
+)
+wrong(gated, "the state before the first position is ignored", options={"state": None})
+wrong(gated, "the queries are not divided by sqrt d", options=_not_scaled)
+
+
+@gated.mutant
+def state_does_not_decay(q, k, v, log_decay, /, **options):
     """the state before the first position does not decay"""
     state = options.get("state")
     output, last = gated_linear_attention(q, k, v, log_decay, **options | {"state": None})
@@ -66,22 +54,8 @@ def state_does_not_decay(q, k, v, log_decay, options):
     return output + kept[0], last + kept[1]
 
 
-@_gated
-def state_ignored(q, k, v, log_decay, options):
-    """the state before the first position is ignored"""
-    return gated_linear_attention(q, k, v, log_decay, **options | {"state": None})
-
-
-@_gated
-def scale_missing(q, k, v, log_decay, options):
-    """the queries are not divided by sqrt d"""
-    if options.get("scale") is None:
-        options["scale"] = 1.0
-    return gated_linear_attention(q, k, v, log_decay, **options)
-
-
-@_gated
-def own_position_hidden(q, k, v, log_decay, options):
+@gated.mutant
+def own_position_hidden(q, k, v, log_decay, /, **options):
     """a position reads the state before it writes"""
     output, state = gated_linear_attention(q, k, v, log_decay, **options)
     scale = options.get("scale")
@@ -119,10 +93,7 @@ def one_power_more(q, k, v, decay, /, **options):
     return output, state
 
 
-@retained.mutant
-def decay_complemented(q, k, v, decay, /, **options):
-    """the decay is 1 - gamma"""
-    return retention(q, k, v, np.maximum(1.0 - np.asarray(decay), 1e-3), **options)
+wrong(retained, "the decay is 1 - gamma", arrays={"decay": lambda x: np.maximum(1.0 - x, 1e-3)})
 
 
 wrong(retained, "nothing decays", arrays={"decay": np.ones_like})
@@ -152,12 +123,7 @@ def rows_divided(q, k, v, decay, /, **options):
     return output / np.sqrt(np.cumsum(powers, axis=-1))[..., None], state
 
 
-@retained.mutant
-def retention_not_scaled(q, k, v, decay, /, **options):
-    """the queries are not divided by sqrt d"""
-    if options.get("scale") is None:
-        options["scale"] = 1.0
-    return retention(q, k, v, decay, **options)
+wrong(retained, "the queries are not divided by sqrt d", options=_not_scaled)
 
 
 wrong(retained, "the state before the first position is ignored", options={"state": None})
@@ -223,7 +189,8 @@ def gradient_of_the_step_through_the_input(found, g, arrays, options):
     return [found[0], (dvalues[2] * x).sum(axis=-1), *found[2:]]
 
 
-@wrong_gradients(dual)
-def gradients_of_the_maps_exchanged(found, g, arrays, options):
-    """the gradients in the two maps are exchanged"""
-    return [*found[:3], found[4], found[3], *found[5:]]
+wrong(
+    dual,
+    "the gradients in the two maps are exchanged",
+    gradient=lambda found, arrays, options: (*found[:3], found[4], found[3], *found[5:]),
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from refimpl.attention.masks import band
@@ -20,39 +22,50 @@ from refimpl.evidence.attention.softmax import (
     visible,
     weights,
 )
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 
 # One wrong set of logits makes three wrong formulas: output, weights and log-sum-exp.
 
 
-def _finish(of, keep, scores, arrays, sink=None, empty="zero"):
-    """The output of a formula from (wrong) logits."""
+def _terms(*arrays, **options):
+    """What the logits are made of, the final logits, and which of them are kept."""
+    inner, scale, keep, bias = parts_of(arrays, options)
+    sink = options.get("sink")
+    asked = {name: options.get(name) for name in ("mask", "causal", "offset", "softcap")}
+    return asked | {
+        "inner": inner,
+        "scale": scale,
+        "bias": bias,
+        "scores": capped(inner * scale, options.get("softcap")) + bias,
+        "in_band": visible(parts_of(arrays, options | {"mask": None})[2], bias),
+        "keep": visible(keep, bias),
+        "sink": None if sink is None else np.asarray(sink, dtype=float),
+        "empty": options.get("empty", "zero"),
+        "v": arrays[-1],
+    }
+
+
+def _whole(of, *, scores, keep, sink, empty, v, **_):
     found, total, _ = softmax_terms(scores, keep, sink, empty)
     return {
-        "softmax_attention": lambda: weighted_sum(found, arrays[-1]),
+        "softmax_attention": lambda: weighted_sum(found, v),
         "attention_weights": lambda: found,
         "attention_logsumexp": lambda: total,
     }[of.formula.name]()
 
 
-def _rest(options):
-    sink = options.get("sink")
-    if sink is not None:
-        sink = np.asarray(sink, dtype=float)
-    return {"sink": sink, "empty": options.get("empty", "zero")}
+BOOKS = [Textbook(of, _terms, functools.partial(_whole, of)) for of in ALL]
 
 
-def logits_mutant(scores, source=""):
-    """Register on all three formulas a mutant made from wrong scores(*parts, options)."""
-    for of in ALL:
+def wrong_logits(says, **changes):
+    """The same wrong terms in all three formulas."""
+    for book in BOOKS:
+        book.wrong(says, **changes)
 
-        def body(*arrays, of=of, **options):
-            keep, wrong = scores(*parts_of(arrays, options), options)
-            return _finish(of, keep, wrong, arrays, **_rest(options))
 
-        body.__name__, body.__doc__ = scores.__name__, scores.__doc__
-        of.mutant(body, source=source)
-    return scores
+def _masked_scores(q, k, options):
+    t = _terms(q, k, **options)
+    return np.where(t["keep"], t["scores"], -np.inf)
 
 
 wrong(ALL, "The scale 1/sqrt(d) is missing", options={"scale": 1.0})
@@ -74,53 +87,32 @@ def scale_from_value_dimension(q, k, v, /, **options):
     return softmax_attention(q, k, v, **options | {"scale": max(v.shape[-1], 1) ** -0.5})
 
 
-def _capped_logits(inner, scale, options):
-    return capped(inner * scale, options.get("softcap"))
-
-
-def softcap_after_mask(inner, scale, keep, bias, options):
-    """The soft cap is applied after the mask, so that masked keys keep weight"""
-    masked_logits = np.where(keep, inner * scale + bias, -np.inf)
-    if options.get("softcap") is None:
-        return visible(keep, bias), masked_logits
-    return np.ones_like(keep), capped(masked_logits, options["softcap"])
-
-
-logits_mutant(softcap_after_mask, source="https://github.com/onnx/onnx/issues/7865")
-
-
-@logits_mutant
-def softcap_after_bias(inner, scale, keep, bias, options):
-    """The soft cap is applied after the bias"""
-    return visible(keep, bias), capped(inner * scale + bias, options.get("softcap"))
-
-
-@logits_mutant
-def softcap_without_factor(inner, scale, keep, bias, options):
-    """The soft cap is tanh(x / c) without the factor c"""
-    cap = options.get("softcap")
-    scores = inner * scale if cap is None else np.tanh(inner * scale / cap)
-    return visible(keep, bias), scores + bias
-
-
-@logits_mutant
-def softcap_before_scale(inner, scale, keep, bias, options):
-    """The soft cap is applied before the scale"""
-    return visible(keep, bias), capped(inner, options.get("softcap")) * scale + bias
-
-
-@logits_mutant
-def bias_scaled(inner, scale, keep, bias, options):
-    """The bias is added before the scale"""
-    return visible(keep, bias), capped((inner + bias) * scale, options.get("softcap"))
-
-
-@logits_mutant
-def bias_subtracted(inner, scale, keep, bias, options):
-    """The bias is subtracted"""
-    return visible(keep, bias), _capped_logits(inner, scale, options) - bias
-
-
+wrong_logits(
+    "The soft cap is applied after the mask, so that masked keys keep weight",
+    keep=lambda t: t.keep if t.softcap is None else np.ones_like(t.keep),
+    scores=lambda t: capped(np.where(t.keep, t.inner * t.scale + t.bias, -np.inf), t.softcap),
+    source="https://github.com/onnx/onnx/issues/7865",
+)
+wrong_logits(
+    "The soft cap is applied after the bias",
+    name="softcap_after_bias",
+    scores=lambda t: capped(t.inner * t.scale + t.bias, t.softcap),
+)
+wrong_logits(
+    "The soft cap is tanh(x / c) without the factor c",
+    scores=lambda t: capped(t.inner * t.scale, t.softcap) / (t.softcap or 1.0) + t.bias,
+)
+wrong_logits(
+    "The soft cap is applied before the scale",
+    scores=lambda t: capped(t.inner, t.softcap) * t.scale + t.bias,
+)
+wrong_logits(
+    "The bias is added before the scale",
+    scores=lambda t: capped((t.inner + t.bias) * t.scale, t.softcap),
+)
+wrong_logits(
+    "The bias is subtracted", scores=lambda t: capped(t.inner * t.scale, t.softcap) - t.bias
+)
 wrong(
     ALL,
     "The mask has the opposite polarity: True drops",
@@ -129,38 +121,22 @@ wrong(
 )
 
 
-def mask_added(inner, scale, keep, bias, options):
-    """The boolean mask is added as 0/1 instead of selecting"""
-    mask = options.get("mask")
-    unmasked = dict(options) | {"mask": None}
-    allowed = _band_only(inner, unmasked)
-    added = 0.0 if mask is None else mask.astype(inner.dtype)
-    return visible(allowed, bias), _capped_logits(inner, scale, options) + bias + added
-
-
-logits_mutant(mask_added, source="https://github.com/pytorch/pytorch/pull/120668")
-
-
-def _band_only(inner, options):
-    n, m = inner.shape[-2:]
-    allowed = band(n, m, *(options.get(name) for name in ("causal", "window", "offset")))
-    return np.broadcast_to(allowed.keep(np, range(n), range(m)), inner.shape)
-
-
-@logits_mutant
-def finite_mask(inner, scale, keep, bias, options):
-    """Masked logits are set to -100 instead of -inf, so that masked keys keep weight"""
-    scores = _capped_logits(inner, scale, options) + bias
-    return np.ones_like(keep), np.where(visible(keep, bias), scores, -100.0)
-
-
-@logits_mutant
-def masked_logits_zeroed(inner, scale, keep, bias, options):
-    """Masked logits are set to 0 instead of -inf"""
-    scores = _capped_logits(inner, scale, options) + bias
-    return np.ones_like(keep), np.where(visible(keep, bias), scores, 0.0)
-
-
+wrong_logits(
+    "The boolean mask is added as 0/1 instead of selecting",
+    keep=lambda t: t.in_band,
+    scores=lambda t: t.scores + (0.0 if t.mask is None else t.mask.astype(t.inner.dtype)),
+    source="https://github.com/pytorch/pytorch/pull/120668",
+)
+wrong_logits(
+    "Masked logits are set to -100 instead of -inf, so that masked keys keep weight",
+    keep=lambda t: np.ones_like(t.keep),
+    scores=lambda t: np.where(t.keep, t.scores, -100.0),
+)
+wrong_logits(
+    "Masked logits are set to 0 instead of -inf",
+    keep=lambda t: np.ones_like(t.keep),
+    scores=lambda t: np.where(t.keep, t.scores, 0.0),
+)
 wrong(
     ALL,
     "The causal option is ignored",
@@ -200,19 +176,17 @@ wrong(
 )
 
 
-@logits_mutant
-def causal_transposed(inner, scale, keep, bias, options):
-    """The causal mask is upper triangular: queries see the future"""
-    if not options.get("causal"):
-        return visible(keep, bias), _capped_logits(inner, scale, options) + bias
-    n, m = inner.shape[-2:]
-    start = band(n, m, options["causal"], None, options.get("offset")).offset
+def _ahead(t):
+    """Which keys are seen where the triangle is upper."""
+    if not t.causal:
+        return t.keep
+    n, m = t.inner.shape[-2:]
+    start = band(n, m, t.causal, None, t.offset).offset
     ahead = np.arange(m) >= np.arange(n)[:, None] + start
-    if options.get("mask") is not None:
-        ahead = ahead & options["mask"]
-    return visible(ahead, bias), _capped_logits(inner, scale, options) + bias
+    return visible(ahead if t.mask is None else ahead & t.mask, t.bias)
 
 
+wrong_logits("The causal mask is upper triangular: queries see the future", keep=_ahead)
 wrong(
     ALL,
     "The window is ignored",
@@ -262,20 +236,23 @@ def sink_outside_maximum(q, k, v, /, **options):
     return weighted_sum(shifted / (shifted.sum(axis=-1, keepdims=True) + extra), v)
 
 
-@logits_mutant
-def no_maximum_subtracted(inner, scale, keep, bias, options):
-    """The row maximum is not subtracted, so that exponentials overflow"""
-    scores = np.where(visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+def _overflowing(t):
+    """NaN in rows whose exponentials overflow."""
+    scores = np.where(t.keep, t.scores, -np.inf)
     with np.errstate(all="ignore"):
         overflow = np.exp(scores.astype(np.float64)).sum(axis=-1, keepdims=True) == np.inf
-        return visible(keep, bias), np.where(overflow, np.nan, scores)
+    return np.where(overflow, np.nan, scores)
+
+
+wrong_logits(
+    "The row maximum is not subtracted, so that exponentials overflow", scores=_overflowing
+)
 
 
 @weights.mutant
 def weights_over_queries(q, k, /, **options):
     """The softmax runs over the queries instead of the keys"""
-    inner, scale, keep, bias = parts_of((q, k), options)
-    scores = np.where(visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+    scores = _masked_scores(q, k, options)
     peak = scores.max(axis=-2, keepdims=True, initial=-np.inf)
     terms = np.exp(scores - np.where(np.isfinite(peak), peak, 0.0))
     total = terms.sum(axis=-2, keepdims=True)
@@ -288,6 +265,7 @@ def softmax_over_queries(q, k, v, /, **options):
     return weighted_sum(weights_over_queries(q, k, **options), v)
 
 
+@attention.mutant(source="https://github.com/rasbt/LLMs-from-scratch/issues/1061")
 def not_renormalised(q, k, v, /, **options):
     """The mask is applied after the softmax, without normalising again"""
     free = {
@@ -296,9 +274,6 @@ def not_renormalised(q, k, v, /, **options):
     inner, _, keep, bias = parts_of((q, k), options)
     found = attention_weights(q, k, **free)
     return weighted_sum(np.where(visible(keep, bias), found, 0.0), v)
-
-
-attention.mutant(not_renormalised, source="https://github.com/rasbt/LLMs-from-scratch/issues/1061")
 
 
 @attention.mutant
@@ -321,22 +296,18 @@ def values_last_key_dropped(q, k, v, /, **options):
     return softmax_attention(q, k, v, **options | {"mask": mask})
 
 
-def empty_is_plus_infinity(q, k, /, **options):
-    """The log-sum-exp of an empty row is +inf instead of -inf"""
-    found = attention_logsumexp(q, k, **options)
-    return np.where(found == -np.inf, np.inf, found)
-
-
-logsumexp.mutant(
-    empty_is_plus_infinity, source="https://github.com/Dao-AILab/flash-attention/pull/978"
+wrong(
+    logsumexp,
+    "The log-sum-exp of an empty row is +inf instead of -inf",
+    output=lambda y: np.where(y == -np.inf, np.inf, y),
+    source="https://github.com/Dao-AILab/flash-attention/pull/978",
 )
 
 
 @logsumexp.mutant
 def maximum_only(q, k, /, **options):
     """The log-sum-exp is only the row maximum"""
-    inner, scale, keep, bias = parts_of((q, k), options)
-    scores = np.where(visible(keep, bias), _capped_logits(inner, scale, options) + bias, -np.inf)
+    scores = _masked_scores(q, k, options)
     return scores.max(axis=-1, initial=-np.inf)
 
 
