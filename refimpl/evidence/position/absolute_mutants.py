@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import like, namespace, to_host
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.absolute import sinusoids
 from refimpl.numerics import round_to
 from refimpl.position.absolute import sinusoidal_encoding
@@ -17,11 +18,11 @@ def the_other_layout(k, *, layout, **options):
     return sinusoidal_encoding(k, layout=other, **options)
 
 
-@sinusoids.mutant
-def the_other_order(k, *, order, **options):
-    """Cosine first for sine first, or the reverse"""
-    other = "cos_first" if order == "sin_first" else "sin_first"
-    return sinusoidal_encoding(k, order=other, **options)
+wrong(
+    sinusoids,
+    "Cosine first for sine first, or the reverse",
+    options={"order": lambda x: "cos_first" if x == "sin_first" else "sin_first"},
+)
 
 
 @sinusoids.mutant(source="https://github.com/tensorflow/tensor2tensor/issues/1423")
@@ -50,17 +51,13 @@ def half_the_exponent(k, *, base=10000.0, **options):
     return sinusoidal_encoding(k, base=base**0.5, **options)
 
 
-@sinusoids.mutant
-def counts_from_one(k, **options):
-    """Positions count from 1"""
-    return sinusoidal_encoding(k + 1, **options)
-
-
-@sinusoids.mutant
-def positions_in_bfloat16(k, **options):
-    """Positions are rounded to bfloat16"""
-    rounded = round_to(to_host(k).astype(np.float64), "bfloat16")
-    return sinusoidal_encoding(like(rounded, k), **options)
+wrong(sinusoids, "Positions count from 1", arrays={"positions": lambda x: x + 1})
+wrong(
+    sinusoids,
+    "Positions are rounded to bfloat16",
+    name="positions_in_bfloat16",
+    arrays={"positions": lambda x: like(round_to(to_host(x).astype(np.float64), "bfloat16"), x)},
+)
 
 
 @sinusoids.mutant

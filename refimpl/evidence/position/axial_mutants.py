@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import like, namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.axial import axial, multimodal
 from refimpl.position.axial import (
     axial_rotary_embedding,
@@ -111,10 +112,9 @@ def interleaved_to_the_end(x, positions, *, sections, arrangement, **options):
     return _by_axes(x, positions, axes, **options)
 
 
-@multimodal.mutant
-def height_and_width_swapped(x, positions, **options):
-    """Height and width are swapped"""
-    return multimodal_rotary_embedding(x, positions[..., (0, 2, 1), :], **options)
+wrong(
+    multimodal, "Height and width are swapped", arrays={"positions": lambda x: x[..., (0, 2, 1), :]}
+)
 
 
 @multimodal.mutant(source="https://github.com/kekzl/imp/pull/1172")
@@ -145,10 +145,11 @@ def frequencies_start_anew(x, positions, *, sections, arrangement, **options):
     return _by_axes(x, positions, axes, frequencies=again, **options)
 
 
-@multimodal.mutant
-def pairing_of_meta(x, positions, *, pairing, **options):
-    """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    return multimodal_rotary_embedding(x, positions, pairing=_OTHER[pairing], **options)
+wrong(
+    multimodal,
+    "It pairs features in the other way: half for interleaved, or interleaved for half",
+    options={"pairing": _OTHER.get},
+)
 
 
 @multimodal.mutant(gradient=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import like, namespace, to_host
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.bias import alibi, kerple, slopes
 from refimpl.numerics import round_to
 from refimpl.position.bias import alibi_bias, alibi_slopes, kerple_bias
@@ -29,11 +30,12 @@ def counts_from_zero(maximum, *, heads, rule):
     return xp.concatenate([first, second], axis=-1)
 
 
-@slopes.mutant(source="https://github.com/antofuller/CROMA/issues/12")
-def sorted_slopes(maximum, *, heads, rule):
-    """The slopes are sorted, so that heads of a trained model get those of others"""
-    value = alibi_slopes(maximum, heads=heads, rule=rule)
-    return namespace(value).sort(value, axis=-1)[..., ::-1]
+wrong(
+    slopes,
+    "The slopes are sorted, so that heads of a trained model get those of others",
+    output=lambda y: namespace(y).sort(y, axis=-1)[..., ::-1],
+    source="https://github.com/antofuller/CROMA/issues/12",
+)
 
 
 @slopes.mutant
@@ -55,16 +57,14 @@ def of_the_next_power(maximum, *, heads, rule):
     return alibi_slopes(maximum, heads=1 << (heads - 1).bit_length())[..., :heads]
 
 
-@slopes.mutant
-def always_eight(maximum, *, heads, rule):
-    """alibi_bias_max is ignored: it is always 8"""
-    return alibi_slopes(0 * maximum + 8, heads=heads, rule=rule)
-
-
-@slopes.mutant
-def powers_of_e(maximum, *, heads, rule):
-    """Powers of e instead of 2"""
-    return alibi_slopes(maximum * 1.4426950408889634, heads=heads, rule=rule)
+wrong(
+    slopes,
+    "alibi_bias_max is ignored: it is always 8",
+    arrays={"alibi_bias_max": lambda x: 0 * x + 8},
+)
+wrong(
+    slopes, "Powers of e instead of 2", arrays={"alibi_bias_max": lambda x: x * 1.4426950408889634}
+)
 
 
 @slopes.mutant(gradient=True)
@@ -133,16 +133,12 @@ def rounded_to_bfloat16(m, queries, keys, *, sides):
     return like(round_to(value, "bfloat16"), m)
 
 
-@alibi.mutant
-def slopes_of_other_heads(m, queries, keys, *, sides):
-    """Slopes go to the heads in reverse order"""
-    return alibi_bias(m[..., ::-1], queries, keys, sides=sides)
-
-
-@alibi.mutant
-def causality_ignored(m, queries, keys, *, sides):
-    """Later keys are not masked in the causal form"""
-    return alibi_bias(m, queries, keys, sides="symmetric" if sides == "causal" else sides)
+wrong(alibi, "Slopes go to the heads in reverse order", arrays={"slopes": lambda x: x[..., ::-1]})
+wrong(
+    alibi,
+    "Later keys are not masked in the causal form",
+    options={"sides": lambda x: "symmetric" if x == "causal" else x},
+)
 
 
 @alibi.mutant(gradient=True)
@@ -155,11 +151,12 @@ def gradient_over_all_pairs(g, m, queries, keys, *, sides):
 # ---------------------------------------------------------------------------------------- KERPLE
 
 
-@kerple.mutant
-def the_other_kernel(r, s, queries, keys, *, kernel):
-    """The power for the logarithm, or the reverse"""
-    other = "log" if kernel == "power" else "power"
-    return kerple_bias(r, namespace(s).minimum(s, 2), queries, keys, kernel=other)
+wrong(
+    kerple,
+    "The power for the logarithm, or the reverse",
+    options={"kernel": lambda x: "log" if x == "power" else "power"},
+    arrays={"rates": lambda x: namespace(x).minimum(x, 2)},
+)
 
 
 @kerple.mutant
@@ -197,10 +194,9 @@ def past_only(r, s, queries, keys, *, kernel):
     return namespace(r).where(later, 0.0, value)
 
 
-@kerple.mutant
-def parameters_of_the_first_head(r, s, queries, keys, *, kernel):
-    """Every head has the rate of the first"""
-    return kerple_bias(r, s[..., :1] + 0 * s, queries, keys, kernel=kernel)
+wrong(
+    kerple, "Every head has the rate of the first", arrays={"rates": lambda x: x[..., :1] + 0 * x}
+)
 
 
 @kerple.mutant(gradient=True)

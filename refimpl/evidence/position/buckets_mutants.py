@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Case
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.buckets import bias, deberta, signed, t5
 from refimpl.numerics import round_to
 from refimpl.position.buckets import deberta_log_buckets, t5_bias, t5_buckets
@@ -46,10 +47,7 @@ def sign_of_the_distance(q, k, **options):
     return t5_buckets(k, q, **options).swapaxes(-1, -2)
 
 
-@t5.mutant
-def the_other_direction(q, k, *, bidirectional, **options):
-    """One direction for two, or the reverse"""
-    return t5_buckets(q, k, bidirectional=not bidirectional, **options)
+wrong(t5, "One direction for two, or the reverse", options={"bidirectional": lambda x: not x})
 
 
 @t5.mutant
@@ -80,10 +78,11 @@ def last_bucket_open(q, k, *, bidirectional, buckets=32, max_distance=128):
     return like(np.where(at_end, to_host(value) - 1, to_host(value)), q)
 
 
-@t5.mutant
-def all_buckets_logarithmic(q, k, *, bidirectional, buckets=32, max_distance=128):
-    """Distances to buckets/2 are exact where only the first buckets/4 should be"""
-    return t5_buckets(q, k, bidirectional=bidirectional, buckets=buckets, max_distance=10**6)
+wrong(
+    t5,
+    "Distances to buckets/2 are exact where only the first buckets/4 should be",
+    options={"max_distance": 10**6},
+)
 
 
 @t5.mutant
@@ -103,16 +102,8 @@ def transposed_pairs(table, q, k, **options):
     return t5_bias(table, k, q, **options).swapaxes(-1, -2)
 
 
-@bias.mutant
-def scaled_by_an_eighth(table, q, k, **options):
-    """The bias is scaled like logits, by 1/sqrt(64)"""
-    return t5_bias(table, q, k, **options) / 8
-
-
-@bias.mutant
-def tables_of_other_heads(table, q, k, **options):
-    """Heads take their columns in reverse order"""
-    return t5_bias(table[..., ::-1], q, k, **options)
+wrong(bias, "The bias is scaled like logits, by 1/sqrt(64)", output=lambda y: y / 8)
+wrong(bias, "Heads take their columns in reverse order", arrays={"table": lambda x: x[..., ::-1]})
 
 
 @bias.mutant(source="https://github.com/NVIDIA/TensorRT-LLM/issues/1343")
@@ -127,16 +118,8 @@ def queries_from_zero(table, q, k, **options):
     return t5_bias(table, q * 0 + namespace(q).arange(q.shape[-1]), k, **options)
 
 
-@bias.mutant
-def decoder_as_encoder(table, q, k, *, bidirectional, **options):
-    """One direction for two, or the reverse"""
-    return t5_bias(table, q, k, bidirectional=not bidirectional, **options)
-
-
-@bias.mutant
-def max_distance_ignored(table, q, k, *, bidirectional, max_distance=128):
-    """The largest distance is always 64"""
-    return t5_bias(table, q, k, bidirectional=bidirectional, max_distance=64)
+wrong(bias, "One direction for two, or the reverse", options={"bidirectional": lambda x: not x})
+wrong(bias, "The largest distance is always 64", options={"max_distance": 64})
 
 
 @bias.mutant(gradient=True)
@@ -153,10 +136,7 @@ def gradient_of_exchanged_pairs(g, table, q, k, **options):
     return t5_bias.vjp(g.swapaxes(-1, -2), table, k, q, **options)
 
 
-@deberta.mutant
-def key_minus_query(q, k, **options):
-    """The sign is that of T5: key minus query"""
-    return -deberta_log_buckets(q, k, **options)
+wrong(deberta, "The sign is that of T5: key minus query", output=lambda y: -y)
 
 
 def _bucketed(q, k, bucket_size, max_position, *, rounding=np.ceil, clipped=True):

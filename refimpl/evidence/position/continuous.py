@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.continuous import continuous_position_bias
 
 continuous = Evidence(
@@ -225,11 +226,11 @@ def sign_lost(*arrays, **options):
     return xp.concatenate([empty, *parts], axis=-2)
 
 
-@continuous.mutant
-def other_distance(*arrays, **options):
-    """Distances are linear where they should be logarithms, or the reverse"""
-    other = "log" if options["distance"] == "linear" else "linear"
-    return continuous_position_bias(*arrays, **options | {"distance": other})
+wrong(
+    continuous,
+    "Distances are linear where they should be logarithms, or the reverse",
+    options={"distance": lambda x: "log" if x == "linear" else "linear"},
+)
 
 
 @continuous.mutant

@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.convolution import padded_convolution
 
 # An odd width is no multiple of anything: it is fixed here, and others are in the closed forms.
@@ -204,11 +205,11 @@ def one_off_centre(x, kernel, *, padding):
     return padded_convolution(x, longer, padding=padding)
 
 
-@convolution.mutant
-def another_padding(x, kernel, *, padding):
-    """Zeros for another padding, or the ends go on where zeros should be"""
-    other = "replicate" if padding == "zeros" else "zeros"
-    return padded_convolution(x, kernel, padding=other)
+wrong(
+    convolution,
+    "Zeros for another padding, or the ends go on where zeros should be",
+    options={"padding": lambda x: "replicate" if x == "zeros" else "zeros"},
+)
 
 
 @convolution.mutant
@@ -276,8 +277,8 @@ def paddings_pass_nothing(g, x, kernel, *, padding):
     return dx, padded_convolution.vjp(g, x, kernel, padding=padding)[1]
 
 
-@convolution.mutant(gradient=True)
-def kernel_gradient_reversed(g, x, kernel, *, padding):
-    """The gradient of the kernel is reversed"""
-    dx, dkernel = padded_convolution.vjp(g, x, kernel, padding=padding)
-    return dx, dkernel[..., ::-1, :, :]
+wrong(
+    convolution,
+    "The gradient of the kernel is reversed",
+    gradient={"kernel": lambda x: x[..., ::-1, :, :]},
+)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from refimpl.backend import like, namespace, to_host
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.decay import abel, integral, product
 from refimpl.position.decay import (
     abel_decay_bound,
@@ -34,22 +35,17 @@ def sines(distances, frequencies):
     return namespace(distances).sin(_angles(distances, frequencies)).sum(axis=-1)
 
 
-@product.mutant
-def last_pair_missing(distances, frequencies):
-    """The sum stops one pair early"""
-    return sinusoid_inner_product(distances, frequencies[..., :-1])
-
-
-@product.mutant
-def first_pair_missing(distances, frequencies):
-    """Pairs count from 1, as the essay prints the sum: the first is left out"""
-    return sinusoid_inner_product(distances, frequencies[..., 1:])
-
-
-@product.mutant
-def exponent_without_two(distances, frequencies):
-    """The exponents of the frequencies are -i/d instead of -2i/d"""
-    return sinusoid_inner_product(distances, frequencies**0.5)
+wrong(product, "The sum stops one pair early", arrays={"frequencies": lambda x: x[..., :-1]})
+wrong(
+    product,
+    "Pairs count from 1, as the essay prints the sum: the first is left out",
+    arrays={"frequencies": lambda x: x[..., 1:]},
+)
+wrong(
+    product,
+    "The exponents of the frequencies are -i/d instead of -2i/d",
+    arrays={"frequencies": lambda x: x**0.5},
+)
 
 
 @product.mutant(source="https://github.com/NVIDIA/Megatron-LM/issues/535")
@@ -61,10 +57,7 @@ def angles_in_float16(distances, frequencies):
     return like(np.cos(angles.astype(np.float64)).sum(axis=-1), distances)
 
 
-@product.mutant(gradient=True)
-def gradient_negated(g, distances, frequencies):
-    """The gradient has the wrong sign"""
-    return tuple(-x for x in sinusoid_inner_product.vjp(g, distances, frequencies))
+wrong(product, "The gradient has the wrong sign", gradient=lambda found, *_: [-x for x in found])
 
 
 @product.mutant(gradient=True)
@@ -103,10 +96,9 @@ def real_parts(distances, frequencies):
     return abs(sums).mean(axis=-1)
 
 
-@abel.mutant
-def from_the_slowest_pair(distances, frequencies):
-    """Partial sums start at the slowest pair"""
-    return abel_decay_bound(distances, frequencies[..., ::-1])
+wrong(
+    abel, "Partial sums start at the slowest pair", arrays={"frequencies": lambda x: x[..., ::-1]}
+)
 
 
 @abel.mutant
@@ -117,10 +109,7 @@ def root_mean_square(distances, frequencies):
     return xp.sqrt((abs(sums) ** 2).mean(axis=-1))
 
 
-@abel.mutant(gradient=True)
-def abel_gradient_negated(g, distances, frequencies):
-    """The gradient has the wrong sign"""
-    return tuple(-x for x in abel_decay_bound.vjp(g, distances, frequencies))
+wrong(abel, "The gradient has the wrong sign", gradient=lambda found, *_: [-x for x in found])
 
 
 @abel.mutant(gradient=True)
@@ -164,10 +153,11 @@ def conjugated(distances, *, family, parameter):
     return real, -imaginary
 
 
-@integral.mutant
-def imaginary_part_even(distances, *, family, parameter):
-    """The imaginary part loses the sign of the distance"""
-    return remote_decay_integral(abs(distances), family=family, parameter=parameter)
+wrong(
+    integral,
+    "The imaginary part loses the sign of the distance",
+    arrays={"distances": abs},
+)
 
 
 @integral.mutant

@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import (
     after_a_cache,
     far,
@@ -223,10 +224,11 @@ def output_biases_missing(*arrays, **options):
     return fire_bias(*arrays, **options)
 
 
-@fire.mutant
-def heads_reversed(*arrays, **options):
-    """Outputs of the network go to the heads in reverse order"""
-    return fire_bias(*arrays, **options)[..., ::-1, :, :]
+wrong(
+    fire,
+    "Outputs of the network go to the heads in reverse order",
+    output=lambda y: y[..., ::-1, :, :],
+)
 
 
 @fire.mutant(gradient=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refimpl.backend import namespace
 from refimpl.core import matvec
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.flow import flow
 from refimpl.position.flow import flow_encoding
 
@@ -93,10 +94,11 @@ def time_stands_still_in_a_step(*arrays, **options):
     return _solved(arrays, options, nodes=(0, 0, 0, 0))
 
 
-@flow.mutant
-def time_never_passes(s, w, wt, wb, v, vt, vb, **options):
-    """The time is 0 everywhere"""
-    return flow_encoding(s, w, 0 * wt, wb, v, 0 * vt, vb, **options)
+wrong(
+    flow,
+    "The time is 0 everywhere",
+    arrays={"hidden_times": lambda x: 0 * x, "output_times": lambda x: 0 * x},
+)
 
 
 @flow.mutant
@@ -107,10 +109,7 @@ def time_counts_steps(*arrays, **options):
     return flow_encoding(s, w, wt / step, wb, v, vt / step, vb, **options)
 
 
-@flow.mutant
-def unit_interval(*arrays, interval, **options):
-    """The interval is ignored: positions are 1 apart"""
-    return flow_encoding(*arrays, interval=1.0, **options)
+wrong(flow, "The interval is ignored: positions are 1 apart", options={"interval": 1.0})
 
 
 @flow.mutant
@@ -119,10 +118,11 @@ def steps_as_long_as_the_interval(*arrays, interval, steps, **options):
     return flow_encoding(*arrays, interval=interval * steps, steps=steps, **options)
 
 
-@flow.mutant
-def one_step_for_a_position(*arrays, steps, **options):
-    """One step leads to the next position, whatever their number"""
-    return flow_encoding(*arrays, steps=1 if steps > 1 else 2, **options)
+wrong(
+    flow,
+    "One step leads to the next position, whatever their number",
+    options={"steps": lambda x: 1 if x > 1 else 2},
+)
 
 
 @flow.mutant
@@ -143,13 +143,13 @@ def backwards_in_time(s, w, wt, wb, v, vt, vb, **options):
     return flow_encoding(s, w, -wt, wb, -v, vt, -vb, **options)
 
 
-@flow.mutant
-def bent_twice(*arrays, **options):
-    """States are bent by tanh as well, as those of a recurrent network"""
-    value = flow_encoding(*arrays, **options)
-    return namespace(value).concatenate(
-        [value[..., :1, :], namespace(value).tanh(value[..., 1:, :])], axis=-2
-    )
+wrong(
+    flow,
+    "States are bent by tanh as well, as those of a recurrent network",
+    output=lambda y: namespace(y).concatenate(
+        [y[..., :1, :], namespace(y).tanh(y[..., 1:, :])], axis=-2
+    ),
+)
 
 
 @flow.mutant

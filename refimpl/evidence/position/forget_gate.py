@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.backend import namespace
 from refimpl.core import log_sigmoid
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.bias import alibi_bias
 from refimpl.position.forget_gate import forget_gate_bias
 
@@ -206,10 +207,7 @@ def symmetric(x):
     return -abs(total[..., :, None] - total[..., None, :])
 
 
-@forget.mutant
-def transposed(x):
-    """Query and key are exchanged"""
-    return forget_gate_bias(x).swapaxes(-1, -2)
+wrong(forget, "Query and key are exchanged", output=lambda y: y.swapaxes(-1, -2))
 
 
 @forget.mutant

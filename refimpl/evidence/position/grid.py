@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import farthest, largest_row
 from refimpl.numerics import round_to
 from refimpl.position.absolute import sinusoidal_encoding
@@ -247,11 +248,11 @@ def the_other_layout(rows, columns, *, layout, **options):
     return grid_sinusoidal_encoding(rows, columns, layout=other, **options)
 
 
-@grid.mutant
-def the_other_order(rows, columns, *, order, **options):
-    """Cosine first for sine first, or the reverse"""
-    other = "cos_first" if order == "sin_first" else "sin_first"
-    return grid_sinusoidal_encoding(rows, columns, order=other, **options)
+wrong(
+    grid,
+    "Cosine first for sine first, or the reverse",
+    options={"order": lambda x: "cos_first" if x == "sin_first" else "sin_first"},
+)
 
 
 @grid.mutant
@@ -279,10 +280,11 @@ def axes_added(rows, columns, *, dim, **options):
     return namespace(value).concatenate([total, total], axis=-1)
 
 
-@grid.mutant
-def counts_from_one(rows, columns, **options):
-    """Rows and columns count from 1, as in DETR"""
-    return grid_sinusoidal_encoding(rows + 1, columns + 1, **options)
+wrong(
+    grid,
+    "Rows and columns count from 1, as in DETR",
+    arrays={"rows": lambda x: x + 1, "columns": lambda x: x + 1},
+)
 
 
 @grid.mutant
@@ -301,7 +303,4 @@ def gradients_exchanged(g, rows, columns, **options):
     return for_columns + 0 * for_rows, for_rows + 0 * for_columns
 
 
-@grid.mutant(gradient=True)
-def gradients_turned(g, rows, columns, **options):
-    """Gradients have the wrong sign"""
-    return tuple(-x for x in grid_sinusoidal_encoding.vjp(g, rows, columns, **options))
+wrong(grid, "Gradients have the wrong sign", gradient=lambda found, *_: [-x for x in found])

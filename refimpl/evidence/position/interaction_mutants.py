@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.interaction import expansion, interaction
 from refimpl.position.interaction import position_expansion, position_interaction
 
-
-@interaction.mutant
-def transposed(rows, columns, hessian, frequencies, *, order):
-    """The Hessian is transposed: the direction of the distance is reversed"""
-    return position_interaction(rows, columns, hessian.swapaxes(-1, -2), frequencies, order=order)
-
-
-@interaction.mutant
-def other_order(rows, columns, hessian, frequencies, *, order):
-    """Sines come first where cosines should, or the reverse"""
-    other = "sin_first" if order == "cos_first" else "cos_first"
-    return position_interaction(rows, columns, hessian, frequencies, order=other)
+wrong(
+    interaction,
+    "The Hessian is transposed: the direction of the distance is reversed",
+    arrays={"hessian": lambda x: x.swapaxes(-1, -2)},
+)
+wrong(
+    interaction,
+    "Sines come first where cosines should, or the reverse",
+    options={"order": lambda x: "sin_first" if x == "cos_first" else "cos_first"},
+)
 
 
 @interaction.mutant
@@ -51,26 +50,21 @@ def relative_part_only(rows, columns, hessian, frequencies, *, order):
     return position_interaction(rows, columns, (hessian + turned) / 2, frequencies, order=order)
 
 
-@interaction.mutant
-def symmetrised(rows, columns, hessian, frequencies, *, order):
-    """Only the symmetric part of the Hessian counts: the direction is lost"""
-    even = (hessian + hessian.swapaxes(-1, -2)) / 2
-    return position_interaction(rows, columns, even, frequencies, order=order)
-
-
-@interaction.mutant
-def positions_from_one(rows, columns, hessian, frequencies, *, order):
-    """Positions count from 1"""
-    return position_interaction(rows + 1, columns + 1, hessian, frequencies, order=order)
-
-
-@interaction.mutant(gradient=True)
-def hessian_gradient_transposed(g, rows, columns, hessian, frequencies, *, order):
-    """The gradient of the Hessian is transposed"""
-    first, second, third, fourth = position_interaction.vjp(
-        g, rows, columns, hessian, frequencies, order=order
-    )
-    return first, second, third.swapaxes(-1, -2), fourth
+wrong(
+    interaction,
+    "Only the symmetric part of the Hessian counts: the direction is lost",
+    arrays={"hessian": lambda x: (x + x.swapaxes(-1, -2)) / 2},
+)
+wrong(
+    interaction,
+    "Positions count from 1",
+    arrays={"rows": lambda x: x + 1, "columns": lambda x: x + 1},
+)
+wrong(
+    interaction,
+    "The gradient of the Hessian is transposed",
+    gradient={"hessian": lambda x: x.swapaxes(-1, -2)},
+)
 
 
 @interaction.mutant(gradient=True)
@@ -133,10 +127,11 @@ def diagonal_in_the_interactions(*arrays):
     return expanded, absolute, interactions + itself
 
 
-@expansion.mutant
-def blocks_transposed(value, gradients, hessian, encodings):
-    """Blocks are transposed: the first token is on the right"""
-    return position_expansion(value, gradients, hessian.swapaxes(-1, -2), encodings)
+wrong(
+    expansion,
+    "Blocks are transposed: the first token is on the right",
+    arrays={"hessian": lambda x: x.swapaxes(-1, -2)},
+)
 
 
 @expansion.mutant(gradient=True)
@@ -154,8 +149,8 @@ def expansion_passes_no_interactions(g, *arrays):
     return position_expansion.vjp((g[0], g[1], g[2] + lost), *arrays)
 
 
-@expansion.mutant(gradient=True)
-def hessian_gradient_of_the_other_block(g, *arrays):
-    """The gradient of a block is transposed"""
-    dvalue, dgradients, dhessian, dencodings = position_expansion.vjp(g, *arrays)
-    return dvalue, dgradients, dhessian.swapaxes(-1, -2), dencodings
+wrong(
+    expansion,
+    "The gradient of a block is transposed",
+    gradient={"hessian": lambda x: x.swapaxes(-1, -2)},
+)

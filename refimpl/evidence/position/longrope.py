@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import decreasing, factors_of_a_batch, full, geometric
 from refimpl.position.longrope import longrope_frequencies
 
@@ -164,11 +165,12 @@ def no_root(frequencies, **options):
     return scaled, attention**2
 
 
-@longrope.mutant(source="https://github.com/lablup/mlxcel/issues/1358")
-def given_attention_factors_ignored(frequencies, **options):
-    """Attention factors that are given for a list are ignored"""
-    none = {"short_attention_factor": None, "long_attention_factor": None}
-    return longrope_frequencies(frequencies, **options | none)
+wrong(
+    longrope,
+    "Attention factors that are given for a list are ignored",
+    options={"short_attention_factor": None, "long_attention_factor": None},
+    source="https://github.com/lablup/mlxcel/issues/1358",
+)
 
 
 @longrope.mutant

@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.multiplicative import (
     complex_order_encoding,
     complex_products,
@@ -194,10 +195,7 @@ def factor_squared(x, p, *, parametrisation):
     return multiplicative_encoding(once, p, parametrisation=parametrisation)
 
 
-@product.mutant
-def positions_reversed(x, p, *, parametrisation):
-    """Positions come in reverse order"""
-    return multiplicative_encoding(x, p[..., ::-1, :], parametrisation=parametrisation)
+wrong(product, "Positions come in reverse order", arrays={"encoding": lambda x: x[..., ::-1, :]})
 
 
 @product.mutant(gradient=True)
@@ -207,10 +205,9 @@ def gradient_of_a_sum(g, x, p, *, parametrisation):
     return g + 0 * x, dp
 
 
-@order.mutant
-def counts_from_one(r, w, t, k):
-    """Positions count from 1, as in the released code"""
-    return complex_order_encoding(r, w, t, k + 1)
+wrong(
+    order, "Positions count from 1, as in the released code", arrays={"positions": lambda x: x + 1}
+)
 
 
 @order.mutant

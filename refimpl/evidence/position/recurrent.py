@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.recurrent import recurrent_encoding
 
 recurrent = Evidence(
@@ -117,17 +118,17 @@ def doubling(rng, shape):
     return case, np.array([[0.0, 1.0, 3.0, 7.0, 15.0, 31.0]]).T
 
 
-@recurrent.mutant
-def transposed(a, b, s, *, length, activation="identity"):
-    """The matrix is transposed, as for rows"""
-    return recurrent_encoding(a.swapaxes(-1, -2), b, s, length=length, activation=activation)
-
-
-@recurrent.mutant
-def begins_after_a_step(a, b, s, *, length, activation="identity"):
-    """The first position is a step after the start"""
-    longer = recurrent_encoding(a, b, s, length=length + 1, activation=activation)
-    return longer[..., 1:, :]
+wrong(
+    recurrent,
+    "The matrix is transposed, as for rows",
+    arrays={"matrix": lambda x: x.swapaxes(-1, -2)},
+)
+wrong(
+    recurrent,
+    "The first position is a step after the start",
+    options={"length": lambda x: x + 1},
+    output=lambda y: y[..., 1:, :],
+)
 
 
 @recurrent.mutant
@@ -152,11 +153,11 @@ def of_the_last_step_only(g, a, b, s, *, length, activation="identity"):
     return (*found[:2], g[..., 0, :])
 
 
-@recurrent.mutant(gradient=True)
-def matrix_gradient_transposed(g, a, b, s, *, length, activation="identity"):
-    """The gradient of the matrix is transposed"""
-    found = recurrent_encoding.vjp(g, a, b, s, length=length, activation=activation)
-    return (found[0].swapaxes(-1, -2), *found[1:])
+wrong(
+    recurrent,
+    "The gradient of the matrix is transposed",
+    gradient={"matrix": lambda x: x.swapaxes(-1, -2)},
+)
 
 
 @recurrent.mutant(gradient=True)

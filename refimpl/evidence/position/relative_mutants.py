@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.relative import deberta, keys, values
 from refimpl.position.relative import (
     disentangled_logits,
@@ -93,11 +94,9 @@ def query_gradient_without_the_table(g, q, k, table, *positions, **options):
     return (plain[0], *found[1:])
 
 
-@keys.mutant(gradient=True)
-def table_gradient_upside_down(g, q, k, table, *positions, **options):
-    """The gradient of the table is upside down"""
-    found = relative_attention_logits.vjp(g, q, k, table, *positions, **options)
-    return (*found[:2], found[2][..., ::-1, :], *found[3:])
+wrong(
+    keys, "The gradient of the table is upside down", gradient={"table": lambda x: x[..., ::-1, :]}
+)
 
 
 @values.mutant
@@ -118,11 +117,11 @@ def weight_gradient_without_the_table(g, weights, v, table, *positions, **option
     return (plain[0], *found[1:])
 
 
-@values.mutant(gradient=True)
-def table_gradient_of_values_upside_down(g, weights, v, table, *positions, **options):
-    """The gradient of the table is upside down"""
-    found = relative_attention_values.vjp(g, weights, v, table, *positions, **options)
-    return (*found[:2], found[2][..., ::-1, :])
+wrong(
+    values,
+    "The gradient of the table is upside down",
+    gradient={"table": lambda x: x[..., ::-1, :]},
+)
 
 
 # ----------------------------------------------------------------------------------------- DeBERTa

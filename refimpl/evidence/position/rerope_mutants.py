@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.rerope import rerope
 from refimpl.evidence.position.shared import OTHER
 from refimpl.position.rerope import rerope_logits
 from refimpl.position.rotary import rotary_embedding
 
-
-@rerope.mutant
-def plain_rotation(q, k, rows, columns, **options):
-    """Distances go on beyond the window: rotary embedding"""
-    return rerope_logits(q, k, rows, columns, **options | {"leak": 1.0})
-
-
-@rerope.mutant
-def window_one_too_wide(q, k, rows, columns, **options):
-    """Distances stop one token later"""
-    return rerope_logits(q, k, rows, columns, **options | {"window": options["window"] + 1})
+wrong(rerope, "Distances go on beyond the window: rotary embedding", options={"leak": 1.0})
+wrong(rerope, "Distances stop one token later", options={"window": lambda x: x + 1})
 
 
 @rerope.mutant
@@ -61,11 +53,12 @@ def turned_backwards(q, k, rows, columns, **options):
     return (q[..., :, None, :] * turned).sum(axis=-1)
 
 
-@rerope.mutant(source="https://github.com/huggingface/transformers/issues/25199")
-def rerope_of_the_other_pairing(q, k, rows, columns, **options):
-    """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    other = OTHER[options["pairing"]]
-    return rerope_logits(q, k, rows, columns, **options | {"pairing": other})
+wrong(
+    rerope,
+    "It pairs features in the other way: half for interleaved, or interleaved for half",
+    options={"pairing": OTHER.get},
+    source="https://github.com/huggingface/transformers/issues/25199",
+)
 
 
 @rerope.mutant(gradient=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype, like, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import row_norms
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
@@ -413,10 +414,7 @@ def ends_at_the_base(base, *, dim):
     return base[..., None] ** -exponents
 
 
-@frequencies.mutant
-def positive_exponents(base, *, dim):
-    """Exponents are 2i/dim without the minus"""
-    return 1.0 / rotary_frequencies(base, dim=dim)
+wrong(frequencies, "Exponents are 2i/dim without the minus", output=lambda y: 1.0 / y)
 
 
 @frequencies.mutant(source="https://github.com/EleutherAI/gpt-neox/issues/1016")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import astype, like, namespace, to_host, unbroadcast
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.rotary import embedding
 from refimpl.evidence.position.shared import OTHER
 from refimpl.numerics import round_to
@@ -107,10 +108,11 @@ def rotated_twice(x, positions, **options):
     return rotary_embedding(rotary_embedding(x, positions, **options), positions, **options)
 
 
-@embedding.mutant
-def starts_at_one(x, positions, **options):
-    """Positions are one too large: they count from 1"""
-    return rotary_embedding(x, positions + 1, **options)
+wrong(
+    embedding,
+    "Positions are one too large: they count from 1",
+    arrays={"positions": lambda x: x + 1},
+)
 
 
 @embedding.mutant(source="https://github.com/tloen/alpaca-lora/issues/315")
@@ -126,10 +128,11 @@ def positions_of_the_first_sequence(x, positions, **options):
     return rotary_embedding(x, first[0] if first.size else first, **options)
 
 
-@embedding.mutant
-def one_position_for_all(x, positions, **options):
-    """Every token gets the position of the last one"""
-    return rotary_embedding(x, positions[..., -1:] + 0 * positions, **options)
+wrong(
+    embedding,
+    "Every token gets the position of the last one",
+    arrays={"positions": lambda x: x[..., -1:] + 0 * x},
+)
 
 
 @embedding.mutant(source="https://github.com/facebookresearch/xformers/issues/841")
@@ -185,10 +188,7 @@ def base_of_llama_3(x, positions, **options):
     return rotary_embedding(x, positions, **options | {"base": base})
 
 
-@embedding.mutant
-def base_of_1000(x, positions, **options):
-    """The base is 1000"""
-    return rotary_embedding(x, positions, **options | {"base": 1000.0})
+wrong(embedding, "The base is 1000", options={"base": 1000.0})
 
 
 @embedding.mutant

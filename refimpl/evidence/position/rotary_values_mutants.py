@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.rotary_values import mixture
 from refimpl.evidence.position.shared import OTHER
 from refimpl.position.rotary import rotary_embedding
@@ -26,10 +27,11 @@ def rotated_on(weights, values, rows, columns, **options):
     return rotary_embedding(weights @ rotary_embedding(values, columns, **options), rows, **options)
 
 
-@mixture.mutant
-def distance_reversed(weights, values, rows, columns, **options):
-    """Values are rotated by the distance from key to query"""
-    return value_rotary_mixture(weights, values, -rows, -columns, **options)
+wrong(
+    mixture,
+    "Values are rotated by the distance from key to query",
+    arrays={"rows": lambda x: -x, "columns": lambda x: -x},
+)
 
 
 @mixture.mutant
@@ -38,11 +40,12 @@ def no_rotation(weights, values, rows, columns, **options):
     return weights @ values
 
 
-@mixture.mutant(source="https://github.com/huggingface/transformers/issues/25199")
-def values_of_the_other_pairing(weights, values, rows, columns, **options):
-    """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    other = OTHER[options["pairing"]]
-    return value_rotary_mixture(weights, values, rows, columns, **options | {"pairing": other})
+wrong(
+    mixture,
+    "It pairs features in the other way: half for interleaved, or interleaved for half",
+    options={"pairing": OTHER.get},
+    source="https://github.com/huggingface/transformers/issues/25199",
+)
 
 
 @mixture.mutant(gradient=True)

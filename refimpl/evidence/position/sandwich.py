@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import (
     after_a_cache,
     distance_alone_matters,
@@ -199,10 +200,11 @@ def slopes_of_alibi(theta, queries, keys, *, heads, centred):
     return value * ratio / 2**ratio
 
 
-@sandwich.mutant
-def the_other_centre(theta, queries, keys, *, heads, centred):
-    """Centred where it should not be, or the reverse: the same after the softmax"""
-    return sandwich_bias(theta, queries, keys, heads=heads, centred=not centred)
+wrong(
+    sandwich,
+    "Centred where it should not be, or the reverse: the same after the softmax",
+    options={"centred": lambda x: not x},
+)
 
 
 @sandwich.mutant

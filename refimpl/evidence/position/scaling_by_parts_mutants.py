@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.scaling_by_parts import llama3, yarn
 from refimpl.position.scaling_by_parts import (
     llama3_frequencies,
@@ -112,10 +113,7 @@ def radians_for_turns(frequencies, **options):
     return _with(_keep_by_index(frequencies, options, turn=1.0), frequencies, options)
 
 
-@yarn.mutant
-def fast_end_of_llama(frequencies, **options):
-    """The fast end of the ramp is at 4 turns, as in Llama 3"""
-    return yarn_frequencies(frequencies, **options | {"fast": 4.0})
+wrong(yarn, "The fast end of the ramp is at 4 turns, as in Llama 3", options={"fast": 4.0})
 
 
 @yarn.mutant
@@ -139,10 +137,7 @@ def given_attention_factor_ignored(frequencies, **options):
     return yarn_frequencies(frequencies, **options | {"attention_factor": None})
 
 
-@yarn.mutant
-def no_attention_factor(frequencies, **options):
-    """The attention factor is always 1"""
-    return yarn_frequencies(frequencies, **options | {"attention_factor": 1.0})
+wrong(yarn, "The attention factor is always 1", options={"attention_factor": 1.0})
 
 
 @yarn.mutant(source="https://github.com/sgl-project/sglang/pull/33558")
@@ -244,17 +239,12 @@ def everything_divided(frequencies, **options):
     return frequencies / options["factor"][..., None]
 
 
-@llama3.mutant
-def ends_of_yarn(frequencies, **options):
-    """The fast end is at 32 turns, as in YaRN"""
-    return llama3_frequencies(frequencies, **options | {"fast": 32.0})
-
-
-@llama3.mutant
-def without_two_pi(frequencies, **options):
-    """The wavelength is 1 / theta, without 2 pi"""
-    longer = options["trained_length"] * 2 * math.pi
-    return llama3_frequencies(frequencies, **options | {"trained_length": longer})
+wrong(llama3, "The fast end is at 32 turns, as in YaRN", options={"fast": 32.0})
+wrong(
+    llama3,
+    "The wavelength is 1 / theta, without 2 pi",
+    options={"trained_length": lambda x: x * 2 * math.pi},
+)
 
 
 @llama3.mutant(gradient=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import like, namespace, to_host
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.scaling import dynamic, linear, ntk, proportional, radix
 from refimpl.numerics import round_to
 from refimpl.position.scaling import (
@@ -262,10 +263,7 @@ def exponent_of_the_patch(frequencies, *, factor, kind, exponent=None):
     return radix_frequencies(frequencies, factor=factor, kind=kind, exponent=exponent)
 
 
-@radix.mutant
-def fixed_whatever_is_asked(frequencies, *, factor, kind, exponent=None):
-    """Every kind is computed as 'fixed'"""
-    return radix_frequencies(frequencies, factor=factor, kind="fixed")
+wrong(radix, "Every kind is computed as 'fixed'", options={"kind": "fixed", "exponent": None})
 
 
 @radix.mutant(gradient=True)
@@ -313,10 +311,11 @@ def others_turn_with_the_last(frequencies, *, fraction):
     return namespace(kept).where(kept > 0, kept, frequencies[..., -1:])
 
 
-@proportional.mutant
-def fraction_of_features(frequencies, *, fraction):
-    """The fraction of features is taken for a number of pairs: twice as many turn"""
-    return proportional_frequencies(frequencies, fraction=min(2 * fraction, 1.0))
+wrong(
+    proportional,
+    "The fraction of features is taken for a number of pairs: twice as many turn",
+    options={"fraction": lambda x: min(2 * x, 1.0)},
+)
 
 
 @proportional.mutant

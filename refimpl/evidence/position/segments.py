@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import runs, starts_shift_everything
 from refimpl.position.segments import multimodal_positions
 
@@ -149,10 +150,7 @@ def grids_from_one(start, *, segments):
     return _segmentwise(start, segments, max, lambda cells, grid: cells + [[0], [1], [1]])
 
 
-@places.mutant
-def start_ignored(start, *, segments):
-    """The start is ignored: numbers begin at 0"""
-    return multimodal_positions(0 * start, segments=segments)
+wrong(places, "The start is ignored: numbers begin at 0", arrays={"start": lambda x: 0 * x})
 
 
 @places.mutant(gradient=True)

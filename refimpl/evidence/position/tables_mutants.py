@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.tables import hierarchy, interpolated, learned
 from refimpl.position.tables import (
     hierarchical_encoding,
@@ -30,10 +31,7 @@ def tokens_by_their_place(table, k, *, offset=0):
     return learned_encoding(table, k * 0 + places, offset=offset)
 
 
-@learned.mutant
-def from_the_end(table, k, *, offset=0):
-    """Rows are counted from the end"""
-    return learned_encoding(table[..., ::-1, :], k, offset=offset)
+wrong(learned, "Rows are counted from the end", arrays={"table": lambda x: x[..., ::-1, :]})
 
 
 @learned.mutant(gradient=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.temperature import position_query_scale
 
 temperature = Evidence(
@@ -129,10 +130,11 @@ def of_ministral(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-@temperature.mutant
-def counted_in_the_other_way(positions, *, counted_from, **options):
-    """It counts from 0 where it should count from 1, or the reverse"""
-    return position_query_scale(positions, counted_from=1 - counted_from, **options)
+wrong(
+    temperature,
+    "It counts from 0 where it should count from 1, or the reverse",
+    options={"counted_from": lambda x: 1 - x},
+)
 
 
 def _parts(positions, counted_from, floor_scale=8192.0, attention_scale=0.1):
@@ -168,21 +170,18 @@ def base_two(positions, **options):
     return 1 + beta * xp.log1p(xp.floor(number / block)) / np.log(2.0)
 
 
-@temperature.mutant
-def one_is_missing(positions, **options):
-    """The 1 before the logarithm is missing: queries of the first block are lost"""
-    return position_query_scale(positions, **options) - 1
-
-
-@temperature.mutant
-def divides(positions, **options):
-    """The logits are divided by it: attention grows flatter, not sharper"""
-    return 1 / position_query_scale(positions, **options)
-
-
-@temperature.mutant
-def of_single_positions(positions, *, counted_from, floor_scale=8192.0, attention_scale=0.1):
-    """The logarithm of the position itself, without blocks"""
-    return position_query_scale(
-        positions, counted_from=counted_from, floor_scale=1.0, attention_scale=attention_scale
-    )
+wrong(
+    temperature,
+    "The 1 before the logarithm is missing: queries of the first block are lost",
+    output=lambda y: y - 1,
+)
+wrong(
+    temperature,
+    "The logits are divided by it: attention grows flatter, not sharper",
+    output=lambda y: 1 / y,
+)
+wrong(
+    temperature,
+    "The logarithm of the position itself, without blocks",
+    options={"floor_scale": 1.0},
+)

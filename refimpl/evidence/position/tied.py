@@ -8,6 +8,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import runs, starts_shift_everything
 from refimpl.position.segments import multimodal_positions
 from refimpl.position.tied import tied_positions
@@ -190,11 +191,12 @@ def one_patch_is_a_token(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-@tied.mutant
-def the_other_rule(start, *, segments, rule):
-    """RoPE-TV for RoPE-Tie, or the reverse"""
-    other = "tie_equivalent" if rule == "tv" else "tv"
-    return tied_positions(start, segments=segments, rule=other)
+wrong(
+    tied,
+    "RoPE-TV for RoPE-Tie, or the reverse",
+    name="the_other_rule",
+    options={"rule": lambda x: "tie_equivalent" if x == "tv" else "tv"},
+)
 
 
 @tied.mutant
@@ -203,10 +205,7 @@ def as_in_qwen(start, *, segments, rule):
     return multimodal_positions(start, segments=segments)
 
 
-@tied.mutant
-def rows_for_columns(start, *, segments, rule):
-    """Height and width are exchanged"""
-    return tied_positions(start, segments=segments, rule=rule)[..., (0, 2, 1), :]
+wrong(tied, "Height and width are exchanged", output=lambda y: y[..., (0, 2, 1), :])
 
 
 @tied.mutant

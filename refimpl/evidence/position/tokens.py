@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.tokens import token_positions
 
 tokens = Evidence(
@@ -110,15 +111,14 @@ def counts_from_one(mask, *, convention, padding_index=1):
     return value + mask
 
 
-@tokens.mutant
-def counts_tokens_before_and_after(mask, *, convention, padding_index=1):
-    """Tokens are counted from the end"""
-    value = token_positions(mask[..., ::-1], convention=convention, padding_index=padding_index)
-    return value[..., ::-1]
-
-
-@tokens.mutant
-def the_other_convention(mask, *, convention, padding_index=1):
-    """fairseq for counting, or the reverse"""
-    other = "count" if convention == "fairseq" else "fairseq"
-    return token_positions(mask, convention=other, padding_index=padding_index)
+wrong(
+    tokens,
+    "Tokens are counted from the end",
+    arrays={"mask": lambda x: x[..., ::-1]},
+    output=lambda y: y[..., ::-1],
+)
+wrong(
+    tokens,
+    "fairseq for counting, or the reverse",
+    options={"convention": lambda x: "count" if x == "fairseq" else "fairseq"},
+)

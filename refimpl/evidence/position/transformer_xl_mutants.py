@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.transformer_xl import logits, shift
 from refimpl.position.transformer_xl import relative_shift, transformer_xl_logits
 
@@ -26,10 +27,11 @@ def sign_of_the_distance(q, k, u, v, table, i, j, **options):
     return transformer_xl_logits(q, k, u, v, table, -i, -j, **options)
 
 
-@logits.mutant
-def rows_in_descending_order(q, k, u, v, table, *positions, **options):
-    """Rows are read from the largest distance down, as the code has them before its shift"""
-    return transformer_xl_logits(q, k, u, v, table[..., ::-1, :], *positions, **options)
+wrong(
+    logits,
+    "Rows are read from the largest distance down, as the code has them before its shift",
+    arrays={"distance_keys": lambda x: x[..., ::-1, :]},
+)
 
 
 @logits.mutant
@@ -45,12 +47,12 @@ def distances_are_not_scaled(q, k, u, v, table, *positions, scale=None, **option
     )
 
 
-@logits.mutant
-def memory_ignored(q, k, u, v, table, i, j, **options):
-    """Queries after a memory count from 0"""
-    return transformer_xl_logits(
-        q, k, u, v, table, i * 0 + namespace(i).arange(i.shape[-1]), j, **options | {"clip": True}
-    )
+wrong(
+    logits,
+    "Queries after a memory count from 0",
+    options={"clip": True},
+    arrays={"query_positions": lambda x: x * 0 + namespace(x).arange(x.shape[-1])},
+)
 
 
 @logits.mutant(gradient=True)

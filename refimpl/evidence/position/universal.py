@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.laws import distance_alone_matters
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import after_a_cache, in_order, padded
 from refimpl.position.universal import universal_relative_weights
 
@@ -143,10 +144,11 @@ def one_key(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-@universal.mutant
-def other_order(weights, table, queries, keys, *, order):
-    """The table is read in the other order: query minus key for key minus query, or the reverse"""
-    return universal_relative_weights(weights, table, queries, keys, order=_OTHER[order])
+wrong(
+    universal,
+    "The table is read in the other order: query minus key for key minus query, or the reverse",
+    options={"order": _OTHER.get},
+)
 
 
 @universal.mutant
@@ -163,17 +165,14 @@ def added(weights, table, queries, keys, *, order):
     return weights + universal_relative_weights(ones, table, queries, keys, order=order)
 
 
-@universal.mutant
-def in_the_logits(weights, table, queries, keys, *, order):
-    """The table goes into the logits: factors are exp(t)"""
-    table = namespace(table).exp(table)
-    return universal_relative_weights(weights, table, queries, keys, order=order)
-
-
-@universal.mutant
-def table_one_further(weights, table, queries, keys, *, order):
-    """The entry next to the right one is taken"""
-    return universal_relative_weights(weights, table, queries, keys + 1, order=order)
+wrong(
+    universal,
+    "The table goes into the logits: factors are exp(t)",
+    arrays={"table": lambda x: namespace(x).exp(x)},
+)
+wrong(
+    universal, "The entry next to the right one is taken", arrays={"key_positions": lambda x: x + 1}
+)
 
 
 @universal.mutant

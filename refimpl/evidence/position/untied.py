@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import wrong
 from refimpl.position.untied import untied_logits
 
 untied = Evidence(
@@ -177,10 +178,7 @@ def corner_of_the_column(*arrays, from_first=None, to_first=None, **options):
     return value + xp.where(row & column[:, 0], (to_first - from_first)[..., None, None], 0)
 
 
-@untied.mutant
-def first_token_has_a_position(*arrays, from_first=None, to_first=None, **options):
-    """The first token keeps its position"""
-    return untied_logits(*arrays, **options)
+wrong(untied, "The first token keeps its position", options={"from_first": None, "to_first": None})
 
 
 @untied.mutant
@@ -208,8 +206,8 @@ def first_token_moves_positions(g, *arrays, **options):
     return (*found[:2], *other[2:4], *found[4:])
 
 
-@untied.mutant(gradient=True)
-def gradient_without_scale(g, *arrays, **options):
-    """The scale is missing in the gradients of contents"""
-    found = untied_logits.vjp(g, *arrays, **options)
-    return (2 * found[0], 2 * found[1], *found[2:])
+wrong(
+    untied,
+    "The scale is missing in the gradients of contents",
+    gradient={"q": lambda x: 2 * x, "k": lambda x: 2 * x},
+)

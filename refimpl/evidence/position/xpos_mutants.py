@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import like, to_host
+from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.shared import OTHER
 from refimpl.evidence.position.xpos import xpos
 from refimpl.numerics import round_to
@@ -14,10 +15,7 @@ from refimpl.position.xpos import xpos_embedding
 _OTHER_ROLE = {"query": "key", "key": "query"}
 
 
-@xpos.mutant
-def roles_swapped(x, positions, **options):
-    """Queries decay and keys grow"""
-    return xpos_embedding(x, positions, **options | {"role": _OTHER_ROLE[options["role"]]})
+wrong(xpos, "Queries decay and keys grow", options={"role": _OTHER_ROLE.get})
 
 
 @xpos.mutant(source="https://github.com/Dao-AILab/flash-attention/issues/522")
@@ -74,10 +72,7 @@ def twice_the_decay(x, positions, *, scale_base=512.0, **options):
     return xpos_embedding(x, positions, scale_base=scale_base / 2, **options)
 
 
-@xpos.mutant
-def without_gamma(x, positions, **options):
-    """gamma is 0.5 whatever is asked for"""
-    return xpos_embedding(x, positions, **options | {"gamma": 0.5})
+wrong(xpos, "gamma is 0.5 whatever is asked for", options={"gamma": 0.5})
 
 
 @xpos.mutant(source="https://github.com/huggingface/transformers/issues/25199")
