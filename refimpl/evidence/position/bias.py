@@ -31,13 +31,13 @@ slopes = Evidence(
 )
 alibi = Evidence(
     alibi_bias,
-    sizes={"h": Sizes(1, 1, 8)},
+    sizes={"h": Sizes(1, 1, 8, 17)},
     empty=("n", "m"),
     fixed={"sides": "symmetric"},
 )
 kerple = Evidence(
     kerple_bias,
-    sizes={"h": Sizes(1, 1, 8)},
+    sizes={"h": Sizes(1, 1, 8, 17)},
     empty=("n", "m"),
     fixed={"kernel": "log"},
 )

@@ -20,7 +20,7 @@ t5 = Evidence(
 )
 bias = Evidence(
     t5_bias,
-    sizes={"b": Sizes(4, 2, 32), "h": Sizes(1, 1, 8)},
+    sizes={"b": Sizes(4, 2, 32), "h": Sizes(1, 1, 8, 17)},
     empty=("n", "m"),
     fixed={"bidirectional": True},
     options={"max_distance": (256,)},

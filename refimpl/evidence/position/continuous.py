@@ -11,7 +11,7 @@ from refimpl.position.continuous import continuous_position_bias
 
 continuous = Evidence(
     continuous_position_bias,
-    sizes={"h": Sizes(1, 1, 5), "s": Sizes(1, 1, 8), "a": Sizes(2, 1, 3)},
+    sizes={"h": Sizes(1, 1, 5, 17), "s": Sizes(1, 1, 8), "a": Sizes(2, 1, 3, 3)},
     empty=("n", "m"),
     fixed={"distance": "log", "limit": None},
     options={"limit": (16.0,)},

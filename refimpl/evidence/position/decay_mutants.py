@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from refimpl.backend import like, namespace, to_host
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.decay import abel, integral, product
 from refimpl.position.decay import (
     abel_decay_bound,
@@ -68,47 +68,30 @@ def gradient_without_the_frequencies(g, distances, frequencies):
     return -(g[..., None] * sin).sum(axis=-1), rest
 
 
-@abel.mutant
-def only_the_whole_sum(distances, frequencies):
-    """It takes the whole sum instead of the mean of the partial ones"""
-    turns = namespace(distances).exp(1j * _angles(distances, frequencies))
-    return abs(turns.sum(axis=-1)) * (frequencies.shape[-1] + 1) / (2 * frequencies.shape[-1])
-
-
-@abel.mutant
-def empty_sum_counted(distances, frequencies):
-    """The empty sum S_0 counts: the mean is over h + 1 sums"""
-    h = frequencies.shape[-1]
-    return abel_decay_bound(distances, frequencies) * h / (h + 1)
-
-
-@abel.mutant
-def sum_for_mean(distances, frequencies):
-    """It is not divided by the number of pairs"""
-    return abel_decay_bound(distances, frequencies) * frequencies.shape[-1]
-
-
-@abel.mutant
-def real_parts(distances, frequencies):
-    """It takes the absolute real parts of the partial sums"""
+def _partial_sums(distances, frequencies):
     xp = namespace(distances)
-    sums = xp.cumsum(xp.cos(_angles(distances, frequencies)), axis=-1)
-    return abs(sums).mean(axis=-1)
+    sums = xp.cumsum(xp.exp(1j * _angles(distances, frequencies)), axis=-1)
+    return {"sums": sums, "h": frequencies.shape[-1]}
 
 
+def _root_mean_square(t):
+    return namespace(t.sums).sqrt((abs(t.sums) ** 2).mean(axis=-1, keepdims=True))
+
+
+book = Textbook(abel, _partial_sums, lambda sums, h: abs(sums).mean(axis=-1))
+book.wrong(
+    "It takes the whole sum instead of the mean of the partial ones",
+    sums=lambda t: t.sums[..., -1:] * (t.h + 1) / (2 * t.h),
+)
+book.wrong(
+    "The empty sum S_0 counts: the mean is over h + 1 sums", sums=lambda t: t.sums * t.h / (t.h + 1)
+)
+book.wrong("It is not divided by the number of pairs", sums=lambda t: t.sums * t.h)
+book.wrong("It takes the absolute real parts of the partial sums", sums=lambda t: t.sums.real)
 wrong(
     abel, "Partial sums start at the slowest pair", arrays={"frequencies": lambda x: x[..., ::-1]}
 )
-
-
-@abel.mutant
-def root_mean_square(distances, frequencies):
-    """It is the root of the mean square of the partial sums"""
-    xp = namespace(distances)
-    sums = xp.cumsum(xp.exp(1j * _angles(distances, frequencies)), axis=-1)
-    return xp.sqrt((abs(sums) ** 2).mean(axis=-1))
-
-
+book.wrong("It is the root of the mean square of the partial sums", sums=_root_mean_square)
 wrong(abel, "The gradient has the wrong sign", gradient=lambda found, *_: [-x for x in found])
 
 
@@ -153,11 +136,7 @@ def conjugated(distances, *, family, parameter):
     return real, -imaginary
 
 
-wrong(
-    integral,
-    "The imaginary part loses the sign of the distance",
-    arrays={"distances": abs},
-)
+wrong(integral, "The imaginary part loses the sign of the distance", arrays={"distances": abs})
 
 
 @integral.mutant

@@ -20,7 +20,7 @@ from refimpl.position.fire import fire_bias
 
 fire = Evidence(
     fire_bias,
-    sizes={"h": Sizes(1, 1, 5), "s": Sizes(1, 1, 8)},
+    sizes={"h": Sizes(1, 1, 5, 17), "s": Sizes(1, 1, 8)},
     empty=("n", "m"),
     options={"epsilon": (1e-2,)},
 )

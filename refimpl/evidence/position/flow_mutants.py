@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refimpl.backend import namespace
 from refimpl.core import matvec
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.flow import flow
 from refimpl.position.flow import flow_encoding
 
@@ -13,14 +13,19 @@ _ROWS = {
     "three_eighths": ((), (1 / 3,), (-1 / 3, 1), (1, -1, 1)),
 }
 _SHARES = {"classical": (1 / 6, 1 / 3, 1 / 3, 1 / 6), "three_eighths": (1 / 8, 3 / 8, 3 / 8, 1 / 8)}
+_OTHER = {"classical": "three_eighths", "three_eighths": "classical"}
 
 
-def _solved(arrays, options, *, rows=None, shares=None, nodes=None, keep=1.0, shortcut=0.0):
+def _terms(*arrays, **options):
+    rows, shares = _ROWS[options["method"]], _SHARES[options["method"]]
+    own = {"rows": rows, "shares": shares, "nodes": None, "keep": 1.0, "shortcut": 0.0}
+    return own | {"arrays": arrays, "options": options}
+
+
+def _solved(arrays, options, *, rows, shares, nodes, keep, shortcut):
     """The encoding by any Runge-Kutta method, with nodes that need not fit its rows."""
     start, w, wt, wb, v, vt, vb = arrays
-    xp, method = namespace(start), options["method"]
-    rows = _ROWS[method] if rows is None else rows
-    shares = _SHARES[method] if shares is None else shares
+    xp = namespace(start)
     nodes = [sum(row) for row in rows] if nodes is None else nodes
     bend = {"identity": lambda x: x, "tanh": xp.tanh, "relu": lambda x: xp.maximum(x, 0)}
 
@@ -40,60 +45,34 @@ def _solved(arrays, options, *, rows=None, shares=None, nodes=None, keep=1.0, sh
     return xp.stack(states[:: options["steps"]], axis=-2)
 
 
-@flow.mutant
-def euler(*arrays, **options):
-    """Steps go along the first slope: Euler's method"""
-    return _solved(arrays, options, rows=((),), shares=(1,))
+def _along_the_first(t):
+    nodes = [sum(row) for row in t.rows]
+    return [() if i == 0 else (c, *[0] * (i - 1)) for i, c in enumerate(nodes)]
 
 
-@flow.mutant
-def midpoint(*arrays, **options):
-    """Steps go along the slope of the middle: a method of order 2"""
-    return _solved(arrays, options, rows=((), (1 / 2,)), shares=(0, 1))
-
-
-@flow.mutant
-def the_other_method(*arrays, method, **options):
-    """The rule of three eighths, which torchdiffeq calls rk4, for the classical one, or reverse"""
-    other = "classical" if method == "three_eighths" else "three_eighths"
-    return flow_encoding(*arrays, method=other, **options)
-
-
-@flow.mutant
-def equal_shares(*arrays, **options):
-    """All four slopes of a step weigh the same"""
-    return _solved(arrays, options, shares=(1 / 4,) * 4)
-
-
-@flow.mutant
-def shares_of_the_other_method(*arrays, **options):
-    """The slopes are weighed as in the other method"""
-    other = "classical" if options["method"] == "three_eighths" else "three_eighths"
-    return _solved(arrays, options, shares=_SHARES[other])
-
-
-@flow.mutant
-def stages_along_the_first_slope(*arrays, **options):
-    """All stages move along the first slope, not along the one before"""
-    nodes = [sum(row) for row in _ROWS[options["method"]]]
-    rows = [() if i == 0 else (c, *[0] * (i - 1)) for i, c in enumerate(nodes)]
-    return _solved(arrays, options, rows=rows)
-
-
-@flow.mutant
-def last_stage_half_way(*arrays, **options):
-    """The last stage is taken half way, as the one before"""
-    rows = list(_ROWS[options["method"]])
-    rows[-1] = tuple(a / 2 for a in rows[-1])
-    return _solved(arrays, options, rows=rows, nodes=[*map(sum, rows[:-1]), 1])
-
-
-@flow.mutant
-def time_stands_still_in_a_step(*arrays, **options):
-    """All stages of a step have the time of its begin"""
-    return _solved(arrays, options, nodes=(0, 0, 0, 0))
-
-
+book = Textbook(flow, _terms, _solved)
+book.wrong("Steps go along the first slope: Euler's method", rows=((),), shares=(1,))
+book.wrong(
+    "Steps go along the slope of the middle: a method of order 2",
+    rows=((), (1 / 2,)),
+    shares=(0, 1),
+)
+wrong(
+    flow,
+    "The rule of three eighths, which torchdiffeq calls rk4, for the classical one, or reverse",
+    options={"method": _OTHER.get},
+)
+book.wrong("All four slopes of a step weigh the same", shares=(1 / 4,) * 4)
+book.wrong(
+    "The slopes are weighed as in the other method", shares=lambda t: _SHARES[_OTHER[t.method]]
+)
+book.wrong("All stages move along the first slope, not along the one before", rows=_along_the_first)
+book.wrong(
+    "The last stage is taken half way, as the one before",
+    rows=lambda t: [*t.rows[:-1], [a / 2 for a in t.rows[-1]]],
+    nodes=lambda t: [*map(sum, t.rows[:-1]), 1],
+)
+book.wrong("All stages of a step have the time of its begin", nodes=(0, 0, 0, 0))
 wrong(
     flow,
     "The time is 0 everywhere",
@@ -123,12 +102,7 @@ wrong(
     "One step leads to the next position, whatever their number",
     options={"steps": lambda x: 1 if x > 1 else 2},
 )
-
-
-@flow.mutant
-def slope_for_the_state(*arrays, **options):
-    """What a step adds takes the place of the state: the old one is missing"""
-    return _solved(arrays, options, keep=0.0)
+book.wrong("What a step adds takes the place of the state: the old one is missing", keep=0.0)
 
 
 @flow.mutant
@@ -150,12 +124,7 @@ wrong(
         [y[..., :1, :], namespace(y).tanh(y[..., 1:, :])], axis=-2
     ),
 )
-
-
-@flow.mutant
-def shortcut_in_the_field(*arrays, **options):
-    """The state is added to its slope: a residual connection inside the field"""
-    return _solved(arrays, options, shortcut=1.0)
+book.wrong("The state is added to its slope: a residual connection inside the field", shortcut=1.0)
 
 
 # ----------------------------------------------------------------------------------- gradients

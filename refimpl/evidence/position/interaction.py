@@ -133,7 +133,7 @@ def one_pair_by_quarters(rng, shape):
 
 expansion = Evidence(
     position_expansion,
-    sizes={"n": Sizes(1, 1, 6), "d": Sizes(1, 1, 5)},
+    sizes={"n": Sizes(1, 1, 6, 9), "d": Sizes(1, 1, 5, 17)},
     empty=("n",),
 )
 

@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.linear import linear_attention
 from refimpl.backend import astype, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.shared import OTHER, largest_row
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.rotary_linear import rotary_linear_attention
@@ -216,31 +217,20 @@ def _both(q, k, rows, columns, options):
     return (rotary_embedding(x, at, **options) for x, at in ((q, rows), (k, columns)))
 
 
-@linear.mutant
-def rotated_below(q, k, values, rows, columns, *, causal=False, **options):
-    """The denominator is of rotated features, too"""
+def _terms(q, k, values, rows, columns, *, causal=False, **options):
+    """Weights of the numerator and of the denominator, and the values."""
     above = _weights(*_both(q, k, rows, columns, options), rows, columns, causal)
-    return _mixed(above, above, values)
+    return {"above": above, "below": _weights(q, k, rows, columns, causal), "values": values}
 
 
-@linear.mutant
-def absolute_sum_below(q, k, values, rows, columns, *, causal=False, **options):
-    """The denominator sums the absolute values of the numerator's weights"""
-    above = _weights(*_both(q, k, rows, columns, options), rows, columns, causal)
-    return _mixed(above, abs(above), values)
-
-
-@linear.mutant
-def not_rotated(q, k, values, rows, columns, *, causal=False, **options):
-    """Nothing is rotated: plain linear attention"""
-    weights = _weights(q, k, rows, columns, causal)
-    return _mixed(weights, weights, values)
-
-
-@linear.mutant
-def not_normalised(q, k, values, rows, columns, *, causal=False, **options):
-    """There is no denominator"""
-    return _weights(*_both(q, k, rows, columns, options), rows, columns, causal) @ values
+book = Textbook(linear, _terms, _mixed)
+book.wrong("The denominator is of rotated features, too", below=lambda t: t.above)
+book.wrong(
+    "The denominator sums the absolute values of the numerator's weights",
+    below=lambda t: abs(t.above),
+)
+book.wrong("Nothing is rotated: plain linear attention", above=lambda t: t.below)
+book.wrong("There is no denominator", below=lambda t: 0 * t.below)
 
 
 @linear.mutant
@@ -251,11 +241,7 @@ def only_queries_rotated(q, k, values, rows, columns, *, causal=False, **options
     return _mixed(above, _weights(q, k, rows, columns, causal), values)
 
 
-@linear.mutant
-def future_seen_below(q, k, values, rows, columns, *, causal=False, **options):
-    """Causal: the denominator sums over all keys"""
-    above = _weights(*_both(q, k, rows, columns, options), rows, columns, causal)
-    return _mixed(above, _weights(q, k, rows, columns, False), values)
+book.wrong("Causal: the denominator sums over all keys", below=lambda t: t.q @ t.k.swapaxes(-1, -2))
 
 
 @linear.mutant(source="https://github.com/huggingface/transformers/issues/25199")
@@ -280,8 +266,4 @@ def gradient_without_the_denominator(g, q, k, values, rows, columns, *, causal=F
     return dq, dk, *rest
 
 
-@linear.mutant(gradient=True)
-def gradient_negated(g, q, k, values, rows, columns, **options):
-    """The gradient has the wrong sign"""
-    gradients = rotary_linear_attention.vjp(g, q, k, values, rows, columns, **options)
-    return tuple(-x for x in gradients)
+wrong(linear, "The gradient has the wrong sign", gradient=lambda found, *_: [-x for x in found])

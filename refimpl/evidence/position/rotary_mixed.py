@@ -13,7 +13,7 @@ from refimpl.position.rotary_mixed import mixed_rotary_embedding
 
 mixed = Evidence(
     mixed_rotary_embedding,
-    sizes={"n": Sizes(1, 1, 16), "d": Sizes(8, 1, 16), "a": Sizes(1, 1, 3), "h": Sizes(1, 1, 4)},
+    sizes={"n": Sizes(1, 1, 16), "d": Sizes(8, 1, 16), "a": Sizes(1, 1, 3, 3), "h": Sizes(1, 1, 4)},
     empty=("n",),
     combinations=({"pairing": "half", "inverse": True},),
     fixed={"pairing": "interleaved"},

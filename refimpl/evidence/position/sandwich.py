@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.shared import (
     after_a_cache,
     distance_alone_matters,
@@ -176,30 +176,31 @@ def known_products_centred(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-@sandwich.mutant
-def multiplied_by_the_head(theta, queries, keys, *, heads, centred):
-    """The ratio multiplies instead of dividing"""
-    value = sandwich_bias(theta, queries, keys, heads=heads, centred=centred)
-    ratio = 8.0 * namespace(theta).arange(1, heads + 1)[:, None, None] / heads
-    return value * ratio**2
+def _terms(theta, queries, keys, *, heads, centred):
+    """The angles of each pair, what is summed of them, and 8h/H."""
+    xp = namespace(theta)
+    distances = queries[..., :, None] - keys[..., None, :]
+    return {
+        "angles": distances[..., None] * theta[..., None, None, :],
+        "wave": xp.cos,
+        "centre": theta.shape[-1] * bool(centred),
+        "ratio": 8.0 * xp.arange(1, heads + 1)[:, None, None] / heads,
+    }
 
 
-@sandwich.mutant
-def heads_from_zero(theta, queries, keys, *, heads, centred):
-    """Heads count from 0: the first one would divide by zero, and takes a half"""
-    value = sandwich_bias(theta, queries, keys, heads=heads, centred=centred)
-    number = namespace(theta).arange(1, heads + 1)[:, None, None]
-    return value * number / (number - 0.5)
+def _whole(angles, wave, centre, ratio):
+    return (wave(angles).sum(axis=-1) - centre)[..., None, :, :] / ratio
 
 
-@sandwich.mutant
-def slopes_of_alibi(theta, queries, keys, *, heads, centred):
-    """Heads are divided by 2^(8h/H), as in ALiBi, instead of 8h/H"""
-    value = sandwich_bias(theta, queries, keys, heads=heads, centred=centred)
-    ratio = 8.0 * namespace(theta).arange(1, heads + 1)[:, None, None] / heads
-    return value * ratio / 2**ratio
-
-
+book = Textbook(sandwich, _terms, _whole)
+book.wrong("The ratio multiplies instead of dividing", ratio=lambda t: 1 / t.ratio)
+book.wrong(
+    "Heads count from 0: the first one would divide by zero, and takes a half",
+    ratio=lambda t: t.ratio - 4 / t.heads,
+)
+book.wrong(
+    "Heads are divided by 2^(8h/H), as in ALiBi, instead of 8h/H", ratio=lambda t: 2**t.ratio
+)
 wrong(
     sandwich,
     "Centred where it should not be, or the reverse: the same after the softmax",
@@ -217,32 +218,14 @@ def frequencies_one_further(theta, queries, keys, *, heads, centred):
     return sandwich_bias(theta, queries, keys, heads=heads, centred=centred)
 
 
-@sandwich.mutant
-def no_cosine(theta, queries, keys, *, heads, centred):
-    """The cosine is missing: angles themselves add up"""
-    xp = namespace(theta)
-    distances = (keys[..., None, :] - queries[..., :, None])[..., None]
-    total = (distances * theta[..., None, None, :]).sum(axis=-1) - theta.shape[-1] * bool(centred)
-    ratio = 8.0 * xp.arange(1, heads + 1)[:, None, None] / heads
-    return total[..., None, :, :] / ratio
-
-
-@sandwich.mutant
-def sine(theta, queries, keys, *, heads, centred):
-    """Sines add up instead of cosines"""
-    quarter = np.pi / 2
-    xp = namespace(theta)
-    angles = (queries[..., :, None] - keys[..., None, :])[..., None] * theta[..., None, None, :]
-    total = xp.cos(angles - quarter).sum(axis=-1) - theta.shape[-1] * bool(centred)
-    ratio = 8.0 * xp.arange(1, heads + 1)[:, None, None] / heads
-    return total[..., None, :, :] / ratio
-
-
-@sandwich.mutant
-def mean_of_cosines(theta, queries, keys, *, heads, centred):
-    """The mean of the cosines instead of their sum"""
-    value = sandwich_bias(theta, queries, keys, heads=heads, centred=centred)
-    return value / (1 + theta.shape[-1])
+book.wrong(
+    "The cosine is missing: angles themselves add up", wave=lambda t: namespace(t.angles).negative
+)
+book.wrong("Sines add up instead of cosines", wave=lambda t: namespace(t.angles).sin)
+book.wrong(
+    "The mean of the cosines instead of their sum",
+    ratio=lambda t: t.ratio * (1 + t.frequencies.shape[-1]),
+)
 
 
 @sandwich.mutant(gradient=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 from refimpl.backend import namespace
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.scaling_by_parts import llama3, yarn
-from refimpl.position.scaling_by_parts import (
-    llama3_frequencies,
-    yarn_frequencies,
-)
+from refimpl.position.scaling_by_parts import llama3_frequencies, yarn_frequencies
 
 
 def _keep(frequencies, options):
@@ -18,9 +16,11 @@ def _keep(frequencies, options):
     return 2 * yarn_frequencies(frequencies, **options | {"factor": 2.0})[0] / frequencies - 1
 
 
-def _keep_by_index(frequencies, options, *, last=None, pairs=None, turn=2 * math.pi):
+def _keep_by_index(t, *, last=None, pairs=None, turn=2 * math.pi):
     """The ramp by index with another last pair, number of pairs, or angle of a turn."""
-    xp, h = namespace(frequencies), frequencies.shape[-1]
+    if t.ramp == "turns":
+        return t.keep
+    xp, h, options = namespace(t.theta), t.theta.shape[-1], vars(t)
     pairs, last = pairs or h, 2 * h - 1 if last is None else last
 
     def pair(times):
@@ -35,11 +35,17 @@ def _keep_by_index(frequencies, options, *, last=None, pairs=None, turn=2 * math
     return 1 - xp.clip((xp.arange(h, dtype="float64") - start) / (end - start), 0, 1)
 
 
-def _with(keep, frequencies, options):
-    """YaRN with another part that is kept."""
-    s = options["factor"][..., None]
+def _terms(frequencies, **options):
     attention = yarn_frequencies(frequencies, **options)[1]
-    return frequencies * (keep + (1 - keep) / s), attention
+    s = options["factor"][..., None]
+    return {"theta": frequencies, "keep": _keep(frequencies, options), "s": s, "a": attention}
+
+
+def _whole(theta, keep, s, a):
+    return theta * (keep + (1 - keep) / s), a
+
+
+book = Textbook(yarn, _terms, _whole)
 
 
 def _sharpened(attention, frequencies, options):
@@ -80,52 +86,37 @@ def ends_never_rounded(frequencies, **options):
     return yarn_frequencies(frequencies, **options | {"truncate": False})
 
 
-@yarn.mutant(source="https://github.com/jingyaogong/minimind/issues/602")
-def clipped_to_the_last_pair(frequencies, **options):
-    """The upper end of the ramp is clipped to d/2 - 1 instead of d - 1"""
-    if options["ramp"] == "turns":
-        return yarn_frequencies(frequencies, **options)
-    keep = _keep_by_index(frequencies, options, last=frequencies.shape[-1] - 1)
-    return _with(keep, frequencies, options)
-
-
-@yarn.mutant(source="https://github.com/pytorch/torchtitan/pull/3787")
-def ends_swapped(frequencies, **options):
-    """The ends of the ramp are swapped: fast pairs are interpolated and slow ones stay"""
-    return _with(1 - _keep(frequencies, options), frequencies, options)
-
-
-@yarn.mutant
-def features_for_pairs(frequencies, **options):
-    """The ends of the ramp are counted in features, twice the pairs"""
-    if options["ramp"] == "turns":
-        return yarn_frequencies(frequencies, **options)
-    keep = _keep_by_index(frequencies, options, pairs=2 * frequencies.shape[-1])
-    return _with(keep, frequencies, options)
+book.wrong(
+    "The upper end of the ramp is clipped to d/2 - 1 instead of d - 1",
+    name="clipped_to_the_last_pair",
+    keep=lambda t: _keep_by_index(t, last=t.theta.shape[-1] - 1),
+    source="https://github.com/jingyaogong/minimind/issues/602",
+)
+book.wrong(
+    "The ends of the ramp are swapped: fast pairs are interpolated and slow ones stay",
+    name="ends_swapped",
+    keep=lambda t: 1 - t.keep,
+    source="https://github.com/pytorch/torchtitan/pull/3787",
+)
+book.wrong(
+    "The ends of the ramp are counted in features, twice the pairs",
+    keep=lambda t: _keep_by_index(t, pairs=2 * t.theta.shape[-1]),
+)
 
 
 @yarn.mutant
 def radians_for_turns(frequencies, **options):
     """The ends of the ramp are taken in radians, without 2 pi"""
+    if options["ramp"] == "index":
+        t = SimpleNamespace(**options, theta=frequencies)
+        return _whole(**_terms(frequencies, **options) | {"keep": _keep_by_index(t, turn=1.0)})
     longer = options["trained_length"] * 2 * math.pi
-    if options["ramp"] == "turns":
-        return yarn_frequencies(frequencies, **options | {"trained_length": longer})
-    return _with(_keep_by_index(frequencies, options, turn=1.0), frequencies, options)
+    return yarn_frequencies(frequencies, **options | {"trained_length": longer})
 
 
 wrong(yarn, "The fast end of the ramp is at 4 turns, as in Llama 3", options={"fast": 4.0})
-
-
-@yarn.mutant
-def all_pairs_interpolated(frequencies, **options):
-    """All pairs are divided by the factor, the fast ones too"""
-    return _with(0.0 * frequencies, frequencies, options)
-
-
-@yarn.mutant
-def none_interpolated(frequencies, **options):
-    """No pair is divided by the factor"""
-    return _with(1.0 + 0.0 * frequencies, frequencies, options)
+book.wrong("All pairs are divided by the factor, the fast ones too", keep=0.0)
+book.wrong("No pair is divided by the factor", keep=1.0)
 
 
 # ------------------------------------------------------------------- YaRN: the attention factor
@@ -138,12 +129,12 @@ def given_attention_factor_ignored(frequencies, **options):
 
 
 wrong(yarn, "The attention factor is always 1", options={"attention_factor": 1.0})
-
-
-@yarn.mutant(source="https://github.com/sgl-project/sglang/pull/33558")
-def attention_factor_squared(frequencies, **options):
-    """The attention factor is applied twice"""
-    return _sharpened(yarn_frequencies(frequencies, **options)[1] ** 2, frequencies, options)
+book.wrong(
+    "The attention factor is applied twice",
+    name="attention_factor_squared",
+    a=lambda t: t.a**2,
+    source="https://github.com/sgl-project/sglang/pull/33558",
+)
 
 
 @yarn.mutant(source="https://github.com/NVIDIA/TensorRT-LLM/pull/16379")
@@ -156,12 +147,10 @@ def attention_factor_through_the_rule_again(frequencies, **options):
     return _sharpened(again, frequencies, options)
 
 
-@yarn.mutant
-def decimal_logarithm(frequencies, **options):
-    """The attention factor has the decimal logarithm of s"""
-    return _sharpened(
-        0.1 * namespace(frequencies).log10(options["factor"]) + 1, frequencies, options
-    )
+book.wrong(
+    "The attention factor has the decimal logarithm of s",
+    a=lambda t: 0.1 * namespace(t.s).log10(t.factor) + 1 + 0 * t.a,
+)
 
 
 @yarn.mutant(source="https://github.com/turboderp-org/exllamav3/issues/259")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from refimpl.backend import like, namespace, to_host
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.scaling import dynamic, linear, ntk, proportional, radix
 from refimpl.numerics import round_to
 from refimpl.position.scaling import (
     dynamic_ntk_frequencies,
-    linear_scaled_frequencies,
     ntk_frequencies,
     proportional_frequencies,
     radix_frequencies,
@@ -21,54 +20,65 @@ def _index(theta):
     return namespace(theta).arange(h, dtype="float64"), h
 
 
-def _lowered(theta, factor, exponents):
-    return theta * factor[..., None] ** -exponents
+def _whole(theta, stretch, exponents, **_):
+    return theta * stretch[..., None] ** -exponents
 
 
-def ignored(frequencies, *, factor):
-    """The factor is ignored: plain frequencies"""
-    return frequencies + 0 * factor[..., None]
+def _book(of, exponents):
+    """Frequencies times the factor, or the stretch, to the power of minus the exponents."""
+
+    def terms(frequencies, *, factor, length=None, trained_length=None, **options):
+        i, h = _index(frequencies)
+        found = {"theta": frequencies, "stretch": factor, "i": i, "h": h}
+        if length is not None:
+            ratio = namespace(length).maximum(length / trained_length, 1.0)
+            found |= {"ratio": ratio, "stretch": factor * ratio - (factor - 1)}
+        return found | {"exponents": exponents(i, h, **options)}
+
+    return Textbook(of, terms, _whole)
 
 
-def inverted(frequencies, *, factor):
-    """It multiplies where it should divide"""
-    return frequencies * factor[..., None]
+def _of_pair(i, h, *, kind, exponent=None, pairs=None, first=None):
+    """(m/h)^b."""
+    m = i + (kind != "old" if first is None else first)
+    return (m / (pairs or h)) ** (1.0 if exponent is None else exponent)
 
 
-def rounded_to_bfloat16(frequencies, *, factor, of):
-    exact = to_host(of(frequencies, factor=factor))
-    return like(round_to(exact, "bfloat16"), frequencies)
+by_linear = _book(linear, lambda i, h: 1.0 + 0 * i)
+by_ntk = _book(ntk, lambda i, h: i / (h - 1))
+by_stretch = _book(dynamic, lambda i, h: i / (h - 1))
+by_radix = _book(radix, _of_pair)
+
+
+def _radix(t, **changes):
+    return _of_pair(t.i, t.h, kind=t.kind, exponent=vars(t).get("exponent"), **changes)
 
 
 # -------------------------------------------------------------------------------------- linear
 
-linear.mutant(ignored, source="https://github.com/Blaizzy/mlx-vlm/pull/1710")
-linear.mutant(inverted)
-
-
-@linear.mutant
-def applied_twice(frequencies, *, factor):
-    """Both positions and frequencies are divided: the factor acts twice"""
-    return frequencies / factor[..., None] ** 2
-
-
-@linear.mutant
-def only_the_slowest_pair(frequencies, *, factor):
-    """It scales the base: only the last pair is divided by the whole factor"""
-    i, h = _index(frequencies)
-    return _lowered(frequencies, factor, i / max(h - 1, 1))
-
-
-@linear.mutant(source="https://github.com/lablup/mlxcel/issues/1324")
-def positions_doubled(frequencies, *, factor):
-    """Positions are doubled, whatever the factor is"""
-    return 2.0 * ignored(frequencies, factor=factor)
-
-
-@linear.mutant(source="https://github.com/EleutherAI/gpt-neox/issues/1016")
-def linear_rounded_to_bfloat16(frequencies, *, factor):
-    """Frequencies are rounded to bfloat16"""
-    return rounded_to_bfloat16(frequencies, factor=factor, of=linear_scaled_frequencies)
+by_linear.wrong(
+    "The factor is ignored: plain frequencies",
+    exponents=0.0,
+    source="https://github.com/Blaizzy/mlx-vlm/pull/1710",
+)
+by_linear.wrong("It multiplies where it should divide", exponents=-1.0)
+by_linear.wrong("Both positions and frequencies are divided: the factor acts twice", exponents=2.0)
+by_linear.wrong(
+    "It scales the base: only the last pair is divided by the whole factor",
+    exponents=lambda t: t.i / max(t.h - 1, 1),
+)
+by_linear.wrong(
+    "Positions are doubled, whatever the factor is",
+    theta=lambda t: 2.0 * t.theta,
+    exponents=0.0,
+    source="https://github.com/lablup/mlxcel/issues/1324",
+)
+wrong(
+    linear,
+    "Frequencies are rounded to bfloat16",
+    output=lambda y: like(round_to(to_host(y), "bfloat16"), y),
+    source="https://github.com/EleutherAI/gpt-neox/issues/1016",
+)
 
 
 @linear.mutant(gradient=True)
@@ -85,40 +95,25 @@ def gradient_unscaled(g, frequencies, *, factor):
 
 # ----------------------------------------------------------------------------------------- ntk
 
-ntk.mutant(ignored, source="https://github.com/Blaizzy/mlx-vlm/pull/1710")
-
-
-@ntk.mutant(source="https://github.com/Eyeline-Labs/CineScale/issues/7")
-def base_times_the_factor(frequencies, *, factor):
-    """The base is multiplied by s itself, without the exponent d/(d-2)"""
-    i, h = _index(frequencies)
-    return _lowered(frequencies, factor, i / h)
-
-
-@ntk.mutant
-def exponent_upside_down(frequencies, *, factor):
-    """The exponent of s is (d-2)/d instead of d/(d-2)"""
-    i, h = _index(frequencies)
-    return _lowered(frequencies, factor, i * (h - 1) / h**2)
-
-
-@ntk.mutant
-def base_divided(frequencies, *, factor):
-    """The base shrinks instead of growing"""
-    return ntk_frequencies(frequencies, factor=factor) ** -1 * frequencies**2
-
-
-@ntk.mutant
-def all_pairs_divided(frequencies, *, factor):
-    """Every pair is divided by s: position interpolation"""
-    return frequencies / factor[..., None]
-
-
-@ntk.mutant
-def counted_from_one(frequencies, *, factor):
-    """Pairs count from 1, so that the first frequency changes too"""
-    i, h = _index(frequencies)
-    return _lowered(frequencies, factor, (i + 1) / (h - 1))
+by_ntk.wrong(
+    "The factor is ignored: plain frequencies",
+    exponents=0.0,
+    source="https://github.com/Blaizzy/mlx-vlm/pull/1710",
+)
+by_ntk.wrong(
+    "The base is multiplied by s itself, without the exponent d/(d-2)",
+    exponents=lambda t: t.i / t.h,
+    source="https://github.com/Eyeline-Labs/CineScale/issues/7",
+)
+by_ntk.wrong(
+    "The exponent of s is (d-2)/d instead of d/(d-2)", exponents=lambda t: t.i * (t.h - 1) / t.h**2
+)
+by_ntk.wrong("The base shrinks instead of growing", exponents=lambda t: -t.exponents)
+by_ntk.wrong("Every pair is divided by s: position interpolation", exponents=1.0)
+by_ntk.wrong(
+    "Pairs count from 1, so that the first frequency changes too",
+    exponents=lambda t: (t.i + 1) / (t.h - 1),
+)
 
 
 @ntk.mutant(gradient=True)
@@ -136,25 +131,26 @@ def ntk_gradient_unscaled(g, frequencies, *, factor):
 # ------------------------------------------------------------------------------------- dynamic
 
 
-def _by_stretch(frequencies, stretch):
-    i, h = _index(frequencies)
-    return _lowered(frequencies, stretch, i / (h - 1))
+def _in_powers_of_two(t):
+    xp = namespace(t.ratio)
+    return xp.where(t.ratio > 1, 2.0 ** xp.ceil(xp.log2(t.ratio) + 1) - 1, 1.0) + 0 * t.factor
 
 
-def _ratio(length, trained_length):
-    return namespace(length).maximum(length / trained_length, 1.0)
+def _unclipped(t):
+    stretch = t.factor * (t.length / t.trained_length) - (t.factor - 1)
+    return namespace(t.length).maximum(stretch, 0.5)
 
 
-@dynamic.mutant
-def length_ignored(frequencies, *, factor, length, trained_length):
-    """Static: the base is scaled by s whatever the length is"""
-    return _by_stretch(frequencies, factor + 0 * length)
-
-
-@dynamic.mutant(source="https://github.com/vllm-project/vllm/issues/41236")
-def longest_length_always(frequencies, *, factor, length, trained_length):
-    """The longest length s L_0 stands for the current one: s^2 - (s - 1), a constant"""
-    return _by_stretch(frequencies, factor**2 - (factor - 1) + 0 * length)
+by_stretch.wrong(
+    "Static: the base is scaled by s whatever the length is",
+    stretch=lambda t: t.factor + 0 * t.length,
+)
+by_stretch.wrong(
+    "The longest length s L_0 stands for the current one: s^2 - (s - 1), a constant",
+    name="longest_length_always",
+    stretch=lambda t: t.factor**2 - (t.factor - 1) + 0 * t.length,
+    source="https://github.com/vllm-project/vllm/issues/41236",
+)
 
 
 @dynamic.mutant(source="https://github.com/huggingface/transformers/pull/27227")
@@ -166,51 +162,34 @@ def never_reset(frequencies, *, factor, length, trained_length):
     )
 
 
-@dynamic.mutant(source="https://github.com/InternLM/lmdeploy/issues/536")
-def in_powers_of_two(frequencies, *, factor, length, trained_length):
-    """The stretch is 2^ceil(log2(L/L_0) + 1) - 1 beyond the trained length, and 1 within"""
-    xp = namespace(length)
-    ratio = _ratio(length, trained_length)
-    steps = 2.0 ** xp.ceil(xp.log2(ratio) + 1) - 1
-    return _by_stretch(frequencies, xp.where(ratio > 1, steps, 1.0) + 0 * factor)
-
-
-@dynamic.mutant(source="https://github.com/vllm-project/vllm/issues/52665")
-def short_sequences_shrink_the_base(frequencies, *, factor, length, trained_length):
-    """Sequences below the trained length get a smaller base instead of the plain one"""
-    stretch = factor * (length / trained_length) - (factor - 1)
-    return _by_stretch(frequencies, namespace(length).maximum(stretch, 0.5))
-
-
-@dynamic.mutant
-def nothing_subtracted(frequencies, *, factor, length, trained_length):
-    """The stretch is s L/L_0, without subtracting s - 1"""
-    return _by_stretch(frequencies, factor * _ratio(length, trained_length))
-
-
-@dynamic.mutant(source="https://github.com/ml-explore/mlx-lm/pull/1554")
-def factor_of_two_always(frequencies, *, factor, length, trained_length):
-    """The factor is ignored, 2 stands for it"""
-    two = 0 * factor + 2.0
-    return dynamic_ntk_frequencies(
-        frequencies, factor=two, length=length, trained_length=trained_length
-    )
-
-
-@dynamic.mutant
-def highest_position(frequencies, *, factor, length, trained_length):
-    """The length is the highest position, one less than the number of tokens"""
-    return dynamic_ntk_frequencies(
-        frequencies, factor=factor, length=length - 1, trained_length=trained_length
-    )
-
-
-@dynamic.mutant
-def without_the_exponent(frequencies, *, factor, length, trained_length):
-    """The base is multiplied by the stretch itself, without the exponent d/(d-2)"""
-    i, h = _index(frequencies)
-    stretch = factor * _ratio(length, trained_length) - (factor - 1)
-    return _lowered(frequencies, stretch, i / h)
+by_stretch.wrong(
+    "The stretch is 2^ceil(log2(L/L_0) + 1) - 1 beyond the trained length, and 1 within",
+    stretch=_in_powers_of_two,
+    source="https://github.com/InternLM/lmdeploy/issues/536",
+)
+by_stretch.wrong(
+    "Sequences below the trained length get a smaller base instead of the plain one",
+    stretch=_unclipped,
+    source="https://github.com/vllm-project/vllm/issues/52665",
+)
+by_stretch.wrong(
+    "The stretch is s L/L_0, without subtracting s - 1", stretch=lambda t: t.factor * t.ratio
+)
+wrong(
+    dynamic,
+    "The factor is ignored, 2 stands for it",
+    options={"factor": lambda x: 0 * x + 2.0},
+    source="https://github.com/ml-explore/mlx-lm/pull/1554",
+)
+wrong(
+    dynamic,
+    "The length is the highest position, one less than the number of tokens",
+    options={"length": lambda x: x - 1},
+)
+by_stretch.wrong(
+    "The base is multiplied by the stretch itself, without the exponent d/(d-2)",
+    exponents=lambda t: t.i / t.h,
+)
 
 
 @dynamic.mutant(gradient=True)
@@ -228,42 +207,22 @@ def gradient_of_the_static_scale(g, frequencies, *, factor, length, trained_leng
 # --------------------------------------------------------------------------------------- radix
 
 
-@radix.mutant
-def radix_ignored(frequencies, *, factor, kind, exponent=None):
-    """The factor is ignored: plain frequencies"""
-    return ignored(frequencies, factor=factor)
+by_radix.wrong("The factor is ignored: plain frequencies", exponents=0.0)
+by_radix.wrong(
+    "Pairs count from 0, so that the first frequency stays", exponents=lambda t: _radix(t, first=0)
+)
+by_radix.wrong(
+    "The number of features stands for the number of pairs: m/d instead of m/h",
+    exponents=lambda t: _radix(t, pairs=2 * t.h),
+)
+wrong(radix, "The exponent b is 0.75 whatever is asked for", options={"exponent": lambda x: 0.75})
+wrong(radix, "Every kind is computed as 'fixed'", options={"kind": "fixed", "exponent": None})
 
 
 @radix.mutant(source="https://github.com/bojone/rerope/issues/10")
-def radix_inverted(frequencies, *, factor, kind, exponent=None):
+def radix_inverted(frequencies, **options):
     """The sign of a m^b is lost: frequencies are multiplied where they should be divided"""
-    scaled = radix_frequencies(frequencies, factor=factor, kind=kind, exponent=exponent)
-    return frequencies**2 / scaled
-
-
-@radix.mutant
-def pairs_from_zero(frequencies, *, factor, kind, exponent=None):
-    """Pairs count from 0, so that the first frequency stays"""
-    i, h = _index(frequencies)
-    return _lowered(frequencies, factor, (i / h) ** (1.0 if exponent is None else exponent))
-
-
-@radix.mutant
-def whole_head_for_half(frequencies, *, factor, kind, exponent=None):
-    """The number of features stands for the number of pairs: m/d instead of m/h"""
-    i, h = _index(frequencies)
-    m = i + (kind != "old")
-    return _lowered(frequencies, factor, (m / (2 * h)) ** (1.0 if exponent is None else exponent))
-
-
-@radix.mutant
-def exponent_of_the_patch(frequencies, *, factor, kind, exponent=None):
-    """The exponent b is 0.75 whatever is asked for"""
-    exponent = None if exponent is None else 0.75
-    return radix_frequencies(frequencies, factor=factor, kind=kind, exponent=exponent)
-
-
-wrong(radix, "Every kind is computed as 'fixed'", options={"kind": "fixed", "exponent": None})
+    return frequencies**2 / radix_frequencies(frequencies, **options)
 
 
 @radix.mutant(gradient=True)
@@ -276,8 +235,7 @@ def radix_gradient_unscaled(g, frequencies, *, factor, kind, exponent=None):
 def gradient_from_zero(g, frequencies, *, factor, kind, exponent=None):
     """The gradient counts pairs from 0"""
     i, h = _index(frequencies)
-    e = (i / h) ** (1.0 if exponent is None else exponent)
-    return _lowered(g, factor, e), None
+    return _whole(g, factor, _of_pair(i, h, kind=kind, exponent=exponent, first=0)), None
 
 
 # -------------------------------------------------------------------------------- proportional

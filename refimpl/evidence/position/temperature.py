@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import astype, namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.position.temperature import position_query_scale
 
 temperature = Evidence(
@@ -137,39 +137,26 @@ wrong(
 )
 
 
-def _parts(positions, counted_from, floor_scale=8192.0, attention_scale=0.1):
-    numbers = astype(positions, "float64") + counted_from
-    return namespace(positions), numbers, floor_scale, attention_scale
+def _terms(positions, *, counted_from, floor_scale=8192.0, attention_scale=0.1):
+    blocks = (astype(positions, "float64") + counted_from) / floor_scale
+    return {"begun": blocks, "whole": namespace(positions).floor(blocks), "beta": attention_scale}
 
 
-@temperature.mutant
-def without_the_floor(positions, **options):
-    """The floor is missing: the scale grows within a block"""
-    xp, number, block, beta = _parts(positions, **options)
-    return 1 + beta * xp.log1p(number / block)
+def _scale(begun, whole, beta):
+    return 1 + beta * namespace(whole).log1p(whole)
 
 
-@temperature.mutant
-def rounded(positions, **options):
-    """Blocks are rounded to the nearest whole number"""
-    xp, number, block, beta = _parts(positions, **options)
-    return 1 + beta * xp.log1p(xp.floor(number / block + 0.5))
-
-
-@temperature.mutant
-def logarithm_of_the_block(positions, **options):
-    """log of the block's number instead of log(1 + number), 0 in the first two blocks"""
-    xp, number, block, beta = _parts(positions, **options)
-    return 1 + beta * xp.log(xp.maximum(xp.floor(number / block), 1.0))
-
-
-@temperature.mutant
-def base_two(positions, **options):
-    """The logarithm has base 2"""
-    xp, number, block, beta = _parts(positions, **options)
-    return 1 + beta * xp.log1p(xp.floor(number / block)) / np.log(2.0)
-
-
+book = Textbook(temperature, _terms, _scale)
+book.wrong("The floor is missing: the scale grows within a block", whole=lambda t: t.begun)
+book.wrong(
+    "Blocks are rounded to the nearest whole number",
+    whole=lambda t: namespace(t.begun).floor(t.begun + 0.5),
+)
+book.wrong(
+    "log of the block's number instead of log(1 + number), 0 in the first two blocks",
+    whole=lambda t: namespace(t.whole).maximum(t.whole - 1.0, 0.0),
+)
+book.wrong("The logarithm has base 2", beta=lambda t: t.beta / np.log(2.0))
 wrong(
     temperature,
     "The 1 before the logarithm is missing: queries of the first block are lost",
