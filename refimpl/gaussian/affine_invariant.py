@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import eigh, namespace, solve_triangular, svd
+from refimpl.backend import eigh, namespace, solve_triangular, svd, svdvals
 from refimpl.core import positive_definite_factor, symmetric, symmetric_part, whiten
 from refimpl.formula import formula
 from refimpl.gaussian.divergence import checked_pair
@@ -44,7 +44,8 @@ def fisher_rao_same_mean(cov_p, cov_q, /):
     Breaks when
     -----------
     It has a kink at p = q, where the gradient is given as 0. Far apart, the smallest of the
-    eigenvalues are accurate to eps times the root of their ratio to the largest.
+    eigenvalues are accurate to eps times the root of their ratio to the largest. Close to
+    equality ``form="textbook"`` errs by eps itself, not by eps of the distance.
 
     References
     ----------
@@ -79,6 +80,16 @@ def _log_spectrum(excess, m):
     columns, far, _ = svd(m)
     logarithms = xp.where(is_near, xp.log1p(near), 2 * xp.log(far))
     return logarithms, xp.where(is_near[..., None], vectors, columns)
+
+
+@fisher_rao_same_mean.form("textbook", loses="large terms cancel")
+def fisher_rao_same_mean_textbook(cov_p, cov_q, /):
+    """The eigenvalues, squares of singular values of L_q^{-1} L_p; their excess over 1 cancels."""
+    factor_p = positive_definite_factor("cov_p", symmetric("cov_p", cov_p))
+    factor_q = positive_definite_factor("cov_q", symmetric("cov_q", cov_q))
+    xp = namespace(cov_p)
+    logarithms = 2 * xp.log(svdvals(solve_triangular(factor_q, factor_p)))
+    return xp.sqrt((logarithms * logarithms).sum(axis=-1) / 2)
 
 
 @fisher_rao_same_mean.defvjp
@@ -169,6 +180,24 @@ def _embedded(delta, factor_q, excess, m):
     y = first + border @ z
     outer = y * y.swapaxes(-1, -2) - first * first.T
     return z, border, border @ excess @ border.T + outer, border @ m @ border.T + y * first.T
+
+
+@calvo_oller_bound.form("textbook", loses="large terms cancel")
+def calvo_oller_bound_textbook(mean_p, cov_p, mean_q, cov_q, /):
+    """The distance of the bordered matrices P as they are printed; cancels near p = q."""
+    _, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
+    xp = namespace(mean_p)
+    identity = xp.eye(mean_p.shape[-1] + 1, dtype=mean_p.dtype)
+    first, border = identity[:, :1], identity[:, 1:]
+
+    def factor_of(name, mean, cov):
+        """The Cholesky factor of P: 1 and 0, and below it the mean and the factor of S."""
+        below = mean[..., None] * first.T + positive_definite_factor(name, cov) @ border.T
+        return first * first.T + border @ below
+
+    factor_p, factor_q = factor_of("cov_p", mean_p, cov_p), factor_of("cov_q", mean_q, cov_q)
+    logarithms = 2 * xp.log(svdvals(solve_triangular(factor_q, factor_p)))
+    return xp.sqrt((logarithms * logarithms).sum(axis=-1) / 2)
 
 
 @calvo_oller_bound.defvjp

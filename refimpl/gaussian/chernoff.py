@@ -13,6 +13,7 @@ from refimpl.gaussian.renyi import (
     mixture_of,
     pair_of,
     regular_pair_of,
+    renyi_divergence_textbook,
 )
 
 _MOST_STEPS = 64
@@ -56,7 +57,7 @@ def chernoff_coefficient(mean_p, cov_p, mean_q, cov_q, /, *, order):
     Breaks when
     -----------
     Near p = q it says little, because it is near 1. Far apart its relative error is the absolute
-    one of its logarithm.
+    one of its logarithm. The log-determinants of ``form="textbook"`` cancel near p = q.
 
     References
     ----------
@@ -79,6 +80,15 @@ def exponent_of(pair: Pair, mixture: Mixture, order):
     mahalanobis = (order[..., None, None] * mixture.z * mixture.z).sum(axis=(-2, -1))
     value = (1 - order) * (mixture.from_p + mahalanobis) + order * mixture.from_q
     return xp.where(pair.is_proper, value / 2, xp.inf)[()]
+
+
+@chernoff_coefficient.form("textbook", loses="large terms cancel")
+def chernoff_coefficient_textbook(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """By the printed divergence of that order; its log-determinants cancel near p = q."""
+    divergence = renyi_divergence_textbook(
+        mean_p, cov_p, mean_q, cov_q, order=checked_order(order, 1.0)
+    )
+    return namespace(order).exp(-(1 - order) * divergence)
 
 
 @chernoff_coefficient.defvjp
@@ -143,6 +153,7 @@ def chernoff_information(mean_p, cov_p, mean_q, cov_q, /):
     Breaks when
     -----------
     As :func:`bhattacharyya_distance`. Being at a maximum, it forgives errors of the best order.
+    ``form="textbook"`` cancels near p = q.
 
     References
     ----------
@@ -210,6 +221,31 @@ def _variance_of_log_ratio(pair: Pair, mixture: Mixture):
     v = solve_triangular(mixture.factor, mixture.z, transpose=True)
     to_p, to_q = (solve_triangular(mixture.factor, x @ v) for x in (pair.cov_p, pair.cov_q))
     return (change * change).sum(axis=(-2, -1)) / 2 + (to_p * to_q).sum(axis=(-2, -1))
+
+
+@chernoff_information.form("textbook", loses="large terms cancel")
+def chernoff_information_textbook(mean_p, cov_p, mean_q, cov_q, /):
+    """A search by thirds, where q is standard and p has the variances l: cancels near p = q."""
+    pair = pair_of(mean_p, cov_p, mean_q, cov_q)
+    xp = namespace(pair.delta)
+    basis, deviations, _ = svd(solve_triangular(pair.factor_q, pair.factor_p))
+    z = basis.swapaxes(-1, -2) @ solve_triangular(pair.factor_q, pair.delta[..., None])
+    z, variances = z[..., 0], deviations * deviations
+
+    def exponent(order):
+        """-log of the integral of p^a q^(1-a), a sum over coordinates."""
+        a = order[..., None]
+        mixed = a + (1 - a) * variances
+        log_ratio = xp.log(mixed) - (1 - a) * xp.log(variances)
+        return (log_ratio + a * (1 - a) * z * z / mixed).sum(axis=-1) / 2
+
+    low = xp.zeros_like(z[..., 0])
+    high = low + 1
+    for _ in range(2 * finfo(low).nmant + 8):
+        left, right = (2 * low + high) / 3, (low + 2 * high) / 3
+        rises = exponent(left) < exponent(right)
+        low, high = xp.where(rises, left, low), xp.where(rises, high, right)
+    return xp.where(pair.is_proper, exponent((low + high) / 2), xp.inf)[()]
 
 
 @chernoff_information.defvjp

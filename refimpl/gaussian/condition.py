@@ -6,7 +6,14 @@ import math
 
 from numpy.linalg import LinAlgError
 
-from refimpl.backend import eigvalsh, finfo, logdet_from_cholesky, namespace, solve_triangular
+from refimpl.backend import (
+    eigvalsh,
+    finfo,
+    logdet_from_cholesky,
+    namespace,
+    solve,
+    solve_triangular,
+)
 from refimpl.core import (
     factor_where_definite,
     inverse_from_cholesky,
@@ -65,7 +72,8 @@ def gaussian_conditional(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
     Breaks when
     -----------
     What b nearly determines is a small difference of large terms: the error of the covariance is
-    relative to cov_aa, and a variance that should be 0 may come out as -1e-16 of it.
+    relative to cov_aa, and a variance that should be 0 may come out as -1e-16 of it. The
+    general solver of ``form="textbook"`` mixes coordinates of unlike sizes.
 
     References
     ----------
@@ -113,6 +121,16 @@ def _require_joint(rest, cov_aa):
             "cov_aa: the blocks are of no joint covariance: the smallest eigenvalue of "
             f"cov_aa - cov_ab cov_bb^-1 cov_ba is {float(smallest.min()):.3g}"
         )
+
+
+@gaussian_conditional.form("textbook", loses="small directions lose digits")
+def gaussian_conditional_textbook(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b, /):
+    """The regression coefficients S_ab S_bb^{-1} by a general solver, and what they leave."""
+    cov_aa, factor, residual = _given(mean_a, mean_b, cov_aa, cov_ab, cov_bb, x_b)
+    coefficients = solve(cov_bb, cov_ab.swapaxes(-1, -2)).swapaxes(-1, -2)
+    rest = symmetric_part(cov_aa - coefficients @ cov_ab.swapaxes(-1, -2))
+    _require_joint(rest, cov_aa)
+    return _same_batch(mean_a + matvec(coefficients, residual), rest)
 
 
 @gaussian_conditional.defvjp
@@ -170,7 +188,7 @@ def gaussian_product(mean_p, cov_p, mean_q, cov_q, /):
     Breaks when
     -----------
     The form with (A + B)^{-1} needs neither inverse: its errors grow with the condition number of
-    the sum alone.
+    the sum alone. The general solver of ``form="textbook"`` loses digits of small directions.
 
     References
     ----------
@@ -200,6 +218,17 @@ def _summed(mean_p, cov_p, mean_q, cov_q):
     semidefinite_factor("cov_p", cov_p)
     semidefinite_factor("cov_q", cov_q)
     return mean_p - mean_q, cov_p, cov_q, positive_definite_factor("cov_p + cov_q", cov_p + cov_q)
+
+
+@gaussian_product.form("textbook", loses="small directions lose digits")
+def gaussian_product_textbook(mean_p, cov_p, mean_q, cov_q, /):
+    """The products with (A + B)^{-1} as they are written, by a general solver."""
+    delta, cov_p, cov_q, factor = _summed(mean_p, cov_p, mean_q, cov_q)
+    total = cov_p + cov_q
+    square = (delta * solve(total, delta[..., None])[..., 0]).sum(axis=-1)
+    log_weight = -0.5 * (delta.shape[-1] * _LOG_2PI + logdet_from_cholesky(factor) + square)
+    mean = mean_p - matvec(cov_p, solve(total, delta[..., None])[..., 0])
+    return log_weight, *_same_batch(mean, symmetric_part(cov_p @ solve(total, cov_q)))
 
 
 @gaussian_product.defvjp

@@ -230,7 +230,7 @@ def jeffreys_divergence(mean_p, cov_p, mean_q, cov_q, /):
     Breaks when
     -----------
     Errors of solving, which grow with the condition numbers after scaling the diagonals to ones.
-    The sum of two textbook divergences loses all digits near p = q.
+    The sum of two textbook divergences, or ``form="textbook"``, loses all digits near p = q.
 
     References
     ----------
@@ -249,6 +249,18 @@ def jeffreys_divergence(mean_p, cov_p, mean_q, cov_q, /):
     change = whiten(factor_q, cov_p - cov_q, factor_p)
     squares = sum((x * x).sum(axis=(-2, -1)) for x in (z_p, z_q, change))
     return xp.where(is_proper, squares / 2, xp.inf)[()]
+
+
+@jeffreys_divergence.form("textbook", loses="large terms cancel")
+def jeffreys_divergence_textbook(mean_p, cov_p, mean_q, cov_q, /):
+    """Both traces and both Mahalanobis distances, less 2d; cancels near p = q."""
+    xp = namespace(mean_p)
+    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
+    factor_p, factor_q, is_proper = density_factors(cov_p, cov_q)
+    ratio, inverse = solve_triangular(factor_q, factor_p), solve_triangular(factor_p, factor_q)
+    z_p, z_q = (solve_triangular(x, delta[..., None]) for x in (factor_p, factor_q))
+    traces_and_squares = sum((x * x).sum(axis=(-2, -1)) for x in (ratio, inverse, z_p, z_q))
+    return xp.where(is_proper, traces_and_squares / 2 - delta.shape[-1], xp.inf)[()]
 
 
 @jeffreys_divergence.defvjp

@@ -67,7 +67,7 @@ def entropic_wasserstein_squared(mean_p, cov_p, mean_q, cov_q, /, *, regularisat
     Breaks when
     -----------
     Errors are those of :func:`bures_squared`. A regularisation far below eps times the trace gives
-    W_2^2.
+    W_2^2. ``form="textbook"`` cancels where covariances are large against the result.
 
     References
     ----------
@@ -105,8 +105,8 @@ def _widths(s, variance):
     return d, 2 * s * (2 * s / (d + variance))
 
 
-@entropic_wasserstein_squared.form("printed", loses="large terms cancel")
-def entropic_wasserstein_squared_printed(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
+@entropic_wasserstein_squared.form("textbook", loses="large terms cancel")
+def entropic_wasserstein_squared_textbook(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """By the eigenvalues of S_q^T Sigma_p S_q as it is printed; cancels where they are large."""
     delta, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q, regularisation)
     xp = namespace(cov_p)
@@ -202,7 +202,7 @@ def sinkhorn_divergence(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
 
     Breaks when
     -----------
-    The difference of three costs (``form="debiased"``) loses all digits where the relative
+    The difference of three costs (``form="textbook"``) loses all digits where the relative
     difference of p and q is below sqrt(eps).
 
     References
@@ -275,11 +275,11 @@ def _monotone(p, q, difference, variance):
     return (slope * turned * turned).sum(axis=(-2, -1))
 
 
-@sinkhorn_divergence.form("debiased", loses="large terms cancel")
-def sinkhorn_divergence_debiased(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
+@sinkhorn_divergence.form("textbook", loses="large terms cancel")
+def sinkhorn_divergence_textbook(mean_p, cov_p, mean_q, cov_q, /, *, regularisation):
     """The three costs, as the definition has them; cancels near equality."""
     between, own_p, own_q = (
-        entropic_wasserstein_squared_printed(*pair, regularisation=regularisation)
+        entropic_wasserstein_squared_textbook(*pair, regularisation=regularisation)
         for pair in (
             (mean_p, cov_p, mean_q, cov_q),
             (mean_p, cov_p, mean_p, cov_p),

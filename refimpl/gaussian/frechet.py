@@ -6,7 +6,7 @@ from typing import Literal
 
 from refimpl.core import require_finite, symmetric_part
 from refimpl.formula import formula
-from refimpl.gaussian.transport import aligned_gap, bures_squared_square_root
+from refimpl.gaussian.transport import aligned_gap, bures_squared_textbook
 
 
 @formula(
@@ -54,7 +54,8 @@ def frechet_distance(x, y, /, *, ddof: Literal[0, 1]):
     Code that takes the root of the product of the covariances finds roots of rounding errors in
     each null direction, some negative and some imaginary: with n < d it errs by 1e-8 of the trace
     at best, and fails at worst. Here the error is that of rounding the samples. Sums of products
-    that are centred later lose the square of mean over deviation.
+    that are centred later lose the square of mean over deviation. ``form="textbook"`` forms the
+    covariances and cancels near equality.
 
     References
     ----------
@@ -100,12 +101,12 @@ def _mean_and_factor(samples, ddof):
     return mean, centred.swapaxes(-1, -2) * (samples.shape[-2] - ddof) ** -0.5
 
 
-@frechet_distance.form("covariances", loses="large terms cancel")
-def frechet_distance_covariances(x, y, /, *, ddof):
+@frechet_distance.form("textbook", loses="large terms cancel")
+def frechet_distance_textbook(x, y, /, *, ddof):
     """With covariances and their square roots by eigenvalues; cancels near equality."""
     delta, factor_x, factor_y, _ = _moments(x, y, ddof)
     covs = (s @ s.swapaxes(-1, -2) for s in (factor_x, factor_y))
-    return (delta * delta).sum(axis=-1) + bures_squared_square_root(*covs)
+    return (delta * delta).sum(axis=-1) + bures_squared_textbook(*covs)
 
 
 @frechet_distance.defvjp

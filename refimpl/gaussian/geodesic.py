@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.linalg import LinAlgError
 
-from refimpl.backend import eigvalsh, svd
+from refimpl.backend import eigh, eigvalsh, namespace, svd
 from refimpl.core import positive_definite_factor, symmetric, symmetric_part
 from refimpl.formula import formula
 from refimpl.gaussian.divergence import checked_pair
@@ -12,7 +12,9 @@ from refimpl.gaussian.optimal_map import (
     cross_covariance,
     cross_covariance_gradients,
     descending,
+    optimal_cross_covariance_textbook,
     reordered,
+    transport_map_textbook,
 )
 from refimpl.gaussian.transport import aligned_gap, covariance_factor
 
@@ -66,6 +68,7 @@ def displacement_interpolation(mean_p, cov_p, mean_q, cov_q, /, *, time):
     -----------
     As :func:`optimal_cross_covariance`. Of two covariances that differ in size the smaller one
     leaves its digits at the ends of the way only.
+    ``form="textbook"`` loses the digits of small directions.
 
     References
     ----------
@@ -91,6 +94,17 @@ def _checked(mean_p, cov_p, mean_q, cov_q, time):
     if not bool(((time >= 0) & (time <= 1)).all()):
         raise ValueError("time: expected numbers from 0 (at p) to 1 (at q)")
     return checked_pair(mean_p, cov_p, mean_q, cov_q)
+
+
+@displacement_interpolation.form("textbook", loses="small directions lose digits")
+def displacement_interpolation_textbook(mean_p, cov_p, mean_q, cov_q, /, *, time):
+    """The covariance of (1 - t) x + t y as it is written, from the printed cross-covariance."""
+    _, cov_p, cov_q = _checked(mean_p, cov_p, mean_q, cov_q, time)
+    cross = optimal_cross_covariance_textbook(cov_p, cov_q)
+    t, tt = time[..., None], time[..., None, None]
+    both = tt * (1 - tt) * (cross + cross.swapaxes(-1, -2))
+    cov = (1 - tt) ** 2 * cov_p + tt**2 * cov_q + both
+    return (1 - t) * mean_p + t * mean_q, cov
 
 
 @displacement_interpolation.defvjp
@@ -146,7 +160,8 @@ def bures_metric(cov, tangent_x, tangent_y, /):
     Breaks when
     -----------
     Errors are relative to the sizes of the terms; near singular covariances a tangent that moves a
-    null direction is infinitely long.
+    null direction is infinitely long. The eigenvalues of ``form="textbook"`` lose the digits of
+    small directions.
 
     References
     ----------
@@ -176,6 +191,19 @@ def lyapunov(eigenvalues, basis, right):
     turned = basis.swapaxes(-1, -2) @ right @ basis
     solved = turned / (eigenvalues[..., :, None] + eigenvalues[..., None, :])
     return symmetric_part(basis @ solved @ basis.swapaxes(-1, -2))
+
+
+@bures_metric.form("textbook", loses="small directions lose digits")
+def bures_metric_textbook(cov, tangent_x, tangent_y, /):
+    """The sum over pairs of eigenvectors as it is printed."""
+    positive_definite_factor("cov", symmetric("cov", cov))
+    eigenvalues, basis = eigh(symmetric("cov", cov))
+    x, y = (
+        basis.swapaxes(-1, -2) @ symmetric(name, tangent) @ basis
+        for name, tangent in (("tangent_x", tangent_x), ("tangent_y", tangent_y))
+    )
+    sums = eigenvalues[..., :, None] + eigenvalues[..., None, :]
+    return 0.5 * (x * y / sums).sum(axis=(-2, -1))
 
 
 @bures_metric.defvjp
@@ -224,7 +252,7 @@ def bures_log(cov_p, cov_q, /):
 
     Breaks when
     -----------
-    As :func:`bures_squared`.
+    As :func:`bures_squared`; ``form="textbook"`` loses all digits near equality.
 
     References
     ----------
@@ -244,6 +272,16 @@ def bures_log(cov_p, cov_q, /):
     gap, w, _ = aligned_gap(factor_p, factor_q, reordered(order, cov_p - cov_q))
     velocity = -2 * symmetric_part(gap @ (factor_p @ w).swapaxes(-1, -2))
     return reordered(order.swapaxes(-1, -2), velocity)
+
+
+@bures_log.form("textbook", loses="large terms cancel")
+def bures_log_textbook(cov_p, cov_q, /):
+    """(A - I) S_p + S_p (A - I) with the printed map; cancels near equality."""
+    cov_p, cov_q = symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
+    origin = 0 * cov_p[..., 0]
+    matrix, _ = transport_map_textbook(origin, cov_p, origin, cov_q)
+    move = matrix - namespace(cov_p).eye(cov_p.shape[-1], dtype=cov_p.dtype)
+    return move @ cov_p + cov_p @ move.swapaxes(-1, -2)
 
 
 @bures_log.defvjp
@@ -290,7 +328,8 @@ def bures_exp(cov, tangent, /):
 
     Breaks when
     -----------
-    Errors of L grow with the condition number of cov.
+    Errors of L grow with the condition number of cov. The eigenvalues of ``form="textbook"``
+    lose the digits of small directions.
 
     References
     ----------
@@ -310,13 +349,31 @@ def bures_exp(cov, tangent, /):
 def _field_within(spectrum, tangent):
     """L, where I + L is the matrix of an optimal map."""
     field = lyapunov(*spectrum, tangent)
+    _require_within(field)
+    return field
+
+
+def _require_within(field):
     smallest = 1 + eigvalsh(field)[..., 0]
     if bool((smallest < 0).any()):
         raise LinAlgError(
             "tangent: beyond the end of its geodesic: the smallest eigenvalue of I + L is "
             f"{float(smallest.min()):.3g}"
         )
-    return field
+
+
+@bures_exp.form("textbook", loses="small directions lose digits")
+def bures_exp_textbook(cov, tangent, /):
+    """(I + L) S (I + L), where L solves S L + L S = X in the eigenvectors of S."""
+    cov, tangent = symmetric("cov", cov), symmetric("tangent", tangent)
+    positive_definite_factor("cov", cov)
+    eigenvalues, basis = eigh(cov)
+    turned = basis.swapaxes(-1, -2) @ tangent @ basis
+    solved = turned / (eigenvalues[..., :, None] + eigenvalues[..., None, :])
+    field = symmetric_part(basis @ solved @ basis.swapaxes(-1, -2))
+    _require_within(field)
+    matrix = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype) + field
+    return symmetric_part(matrix @ cov @ matrix)
 
 
 @bures_exp.defvjp

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import namespace, solve_triangular
-from refimpl.core import positive_definite_factor, symmetric_part, whiten
+from refimpl.backend import cholesky, namespace, solve_triangular
+from refimpl.core import inverse_from_cholesky, positive_definite_factor, symmetric_part, whiten
 from refimpl.formula import formula
 from refimpl.gaussian.chernoff import exponent_of, imbalance_of
-from refimpl.gaussian.divergence import log_det_divergence
-from refimpl.gaussian.overlap import bhattacharyya_distance_vjp, distance_between
+from refimpl.gaussian.divergence import gaussian_kl_textbook, log_det_divergence
+from refimpl.gaussian.overlap import (
+    bhattacharyya_distance_textbook,
+    bhattacharyya_distance_vjp,
+    distance_between,
+)
 from refimpl.gaussian.renyi import Pair, mixture_gradients, mixture_of, pair_of, regular_pair_of
 
 _SIGNATURE = "(d),(d,d),(d),(d,d)->()"
@@ -65,7 +69,7 @@ def geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     Breaks when
     -----------
     Errors grow with the condition numbers of the covariances after scaling the diagonal of S_* to
-    ones.
+    ones. ``form="textbook"`` loses all digits near p = q.
 
     References
     ----------
@@ -121,6 +125,26 @@ def _square(factor, x):
     """x^T S^{-1} x of a column, with the Cholesky factor of S."""
     z = solve_triangular(factor, x)
     return _dot(z, z)
+
+
+@geometric_jensen_shannon.form("textbook", loses="large terms cancel")
+def geometric_jensen_shannon_textbook(mean_p, cov_p, mean_q, cov_q, /, *, weight):
+    """Both divergences from G, from its printed mean and covariance; cancels near p = q."""
+    p, q, g, is_proper = _with_geometric_mean(mean_p, cov_p, mean_q, cov_q, weight)
+    value = (1 - weight) * gaussian_kl_textbook(*p, *g) + weight * gaussian_kl_textbook(*q, *g)
+    return namespace(weight).where(is_proper, value, namespace(weight).inf)[()]
+
+
+def _with_geometric_mean(mean_p, cov_p, mean_q, cov_q, weight):
+    """p, q, G with S_G^{-1} = (1 - a) S_p^{-1} + a S_q^{-1}, and where both have a density."""
+    pair, a = pair_of(mean_p, cov_p, mean_q, cov_q), checked_weight(weight)[..., None, None]
+    factors = pair.factor_p, pair.factor_q
+    precision_p, precision_q = (inverse_from_cholesky(x) for x in factors)
+    cov_g = inverse_from_cholesky(cholesky((1 - a) * precision_p + a * precision_q))
+    pull = (1 - a) * (precision_p @ mean_p[..., None]) + a * (precision_q @ mean_q[..., None])
+    cov_p, cov_q = (x @ x.swapaxes(-1, -2) for x in factors)
+    p, q, g = (mean_p, cov_p), (mean_q, cov_q), ((cov_g @ pull)[..., 0], cov_g)
+    return p, q, g, pair.is_proper
 
 
 @geometric_jensen_shannon.defvjp
@@ -195,7 +219,7 @@ def dual_geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, /, *, weight):
 
     Breaks when
     -----------
-    As :func:`renyi_divergence` below order 1.
+    As :func:`renyi_divergence` below order 1; ``form="textbook"`` loses all digits near p = q.
 
     References
     ----------
@@ -210,6 +234,14 @@ def dual_geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     """
     pair, order = pair_of(mean_p, cov_p, mean_q, cov_q), 1 - checked_weight(weight)
     return exponent_of(pair, mixture_of(pair, order), order)
+
+
+@dual_geometric_jensen_shannon.form("textbook", loses="large terms cancel")
+def dual_geometric_jensen_shannon_textbook(mean_p, cov_p, mean_q, cov_q, /, *, weight):
+    """Both divergences of G, from its printed mean and covariance; cancels near p = q."""
+    p, q, g, is_proper = _with_geometric_mean(mean_p, cov_p, mean_q, cov_q, weight)
+    value = (1 - weight) * gaussian_kl_textbook(*g, *p) + weight * gaussian_kl_textbook(*g, *q)
+    return namespace(weight).where(is_proper, value, namespace(weight).inf)[()]
 
 
 @dual_geometric_jensen_shannon.defvjp
@@ -261,7 +293,8 @@ def jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q, /):
     Breaks when
     -----------
     As :func:`bhattacharyya_distance`. They are a factor of at most 1/log 2 = 1.44 apart. The upper
-    bound has a kink where its two parts are equal, at BC = 0.351.
+    bound has a kink where its two parts are equal, at BC = 0.351. ``form="textbook"``, one minus a
+    rounded coefficient, loses all digits near p = q.
 
     References
     ----------
@@ -279,6 +312,16 @@ def jensen_shannon_bounds(mean_p, cov_p, mean_q, cov_q, /):
     distance = distance_between(mean_p, cov_p, mean_q, cov_q)
     hellinger = -xp.expm1(-distance)
     variation = xp.sqrt(-xp.expm1(-2 * distance))
+    return _LOG_2 * hellinger, xp.minimum(hellinger, _LOG_2 * variation)
+
+
+@jensen_shannon_bounds.form("textbook", loses="large terms cancel")
+def jensen_shannon_bounds_textbook(mean_p, cov_p, mean_q, cov_q, /):
+    """One minus the coefficient and one minus its square, as printed; both cancel near p = q."""
+    xp = namespace(mean_p)
+    coefficient = xp.exp(-bhattacharyya_distance_textbook(mean_p, cov_p, mean_q, cov_q))
+    hellinger = 1 - coefficient
+    variation = xp.sqrt(xp.maximum(1 - coefficient * coefficient, 0))
     return _LOG_2 * hellinger, xp.minimum(hellinger, _LOG_2 * variation)
 
 

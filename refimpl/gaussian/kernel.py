@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from refimpl.backend import eigvalsh, logdet_from_cholesky, namespace, solve_triangular
+from refimpl.backend import (
+    cholesky,
+    eigvalsh,
+    logdet_from_cholesky,
+    namespace,
+    solve,
+    solve_triangular,
+)
 from refimpl.core import (
     inverse_from_cholesky,
     matvec,
@@ -84,6 +91,17 @@ def _damping(cov, rate):
     """The Cholesky factor of I + 2 t S, which is positive definite for any covariance."""
     identity = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype)
     return positive_definite_factor("cov", identity + 2 * rate[..., None, None] * cov)
+
+
+@gaussian_square_norm_laplace.form("textbook")
+def gaussian_square_norm_laplace_textbook(mean, cov, /, *, rate):
+    """The determinant and the product with the inverse as they are written."""
+    require_nonnegative("rate", rate)
+    mean, cov = checked_moments(mean, cov)
+    damping = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype) + 2 * rate[..., None, None] * cov
+    log_det = logdet_from_cholesky(cholesky(damping))
+    square = (mean * solve(damping, mean[..., None])[..., 0]).sum(axis=-1)
+    return namespace(mean).exp(-rate * square - log_det / 2)
 
 
 @gaussian_square_norm_laplace.defvjp
@@ -169,6 +187,18 @@ def _kernel(factor, z, bandwidth):
     """The kernel's mean from the Cholesky factor L of I + S/h^2, and z = L^{-1} mean."""
     exponent = (z * z).sum(axis=-1) / (2 * bandwidth * bandwidth)
     return namespace(z).exp(-exponent - logdet_from_cholesky(factor) / 2)
+
+
+@gaussian_expected_kernel.form("textbook")
+def gaussian_expected_kernel_textbook(mean, cov, /, *, bandwidth):
+    """The determinant and the product with the inverse as they are written."""
+    require_positive("bandwidth", bandwidth)
+    mean, cov = checked_moments(mean, cov)
+    identity, area = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype), bandwidth * bandwidth
+    area = area[..., None, None]
+    log_det = logdet_from_cholesky(cholesky(identity + cov / area))
+    square = (mean * solve(cov + area * identity, mean[..., None])[..., 0]).sum(axis=-1)
+    return namespace(mean).exp(-(log_det + square) / 2)
 
 
 @gaussian_expected_kernel.defvjp

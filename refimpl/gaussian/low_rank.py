@@ -10,7 +10,7 @@ from refimpl.core import (
     symmetric_part,
 )
 from refimpl.formula import formula
-from refimpl.gaussian.divergence import kl_gradients, log_det_divergence
+from refimpl.gaussian.divergence import gaussian_kl_textbook, kl_gradients, log_det_divergence
 from refimpl.gaussian.parametrised import diagonal_of, mean_gap
 
 
@@ -56,7 +56,7 @@ def gaussian_kl_low_rank(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
     Breaks when
     -----------
     ``form="woodbury"``, like torch, needs time for d (r + s)^2 instead of d^3 operations, but loses
-    all digits near p = q, where it may be negative.
+    all digits near p = q, where it may be negative. So does ``form="textbook"``.
 
     References
     ----------
@@ -129,6 +129,22 @@ def _capacitance(name: str, diag, factor):
     identity = xp.eye(factor.shape[-1], dtype=factor.dtype)
     chol = cholesky(identity + symmetric_part(scaled.swapaxes(-1, -2) @ scaled))
     return chol, xp.log(diag).sum(axis=-1) + logdet_from_cholesky(chol)
+
+
+@gaussian_kl_low_rank.form("textbook", loses="large terms cancel")
+def gaussian_kl_low_rank_textbook(mean_p, diag_p, factor_p, mean_q, diag_q, factor_q, /):
+    """The printed divergence of both covariances, written out; cancels near p = q."""
+    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
+    pair, _ = [], mean_gap(mean_p, mean_q)
+    for name, mean, diag, factor in (
+        ("p", mean_p, diag_p, factor_p),
+        ("q", mean_q, diag_q, factor_q),
+    ):
+        require_positive(f"diag_{name}", diag)
+        require_finite(f"factor_{name}", factor)
+        cov = identity * diag[..., None] + factor @ factor.swapaxes(-1, -2)
+        pair += [mean, cov]
+    return gaussian_kl_textbook(*pair)
 
 
 @gaussian_kl_low_rank.defvjp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
+from refimpl.backend import namespace
 from refimpl.core import (
     matvec,
     outer,
@@ -122,7 +123,7 @@ def gaussian_quadratic_mean(matrix, mean, cov, /):
     Breaks when
     -----------
     Terms of opposite signs cancel: errors are relative to the sum of their sizes. What is
-    antisymmetric in A cancels exactly.
+    antisymmetric in A cancels exactly. In ``form="textbook"`` it leaves rounding errors.
 
     References
     ----------
@@ -138,6 +139,15 @@ def gaussian_quadratic_mean(matrix, mean, cov, /):
     # A large antisymmetric part would cancel in the sum; like this it is gone before.
     form = _symmetric_form("matrix", matrix)
     return (form * (outer(mean, mean) + cov)).sum(axis=(-2, -1))
+
+
+@gaussian_quadratic_mean.form("textbook", loses="large terms cancel")
+def gaussian_quadratic_mean_textbook(matrix, mean, cov, /):
+    """Trace and form of any A as they are written; a large antisymmetric part cancels in them."""
+    mean, cov = checked_moments(mean, cov)
+    require_finite("matrix", matrix)
+    trace = namespace(cov).trace(matrix @ cov, axis1=-2, axis2=-1)
+    return trace + (mean * matvec(matrix, mean)).sum(axis=-1)
 
 
 @gaussian_quadratic_mean.defvjp
@@ -200,6 +210,15 @@ def gaussian_quadratic_covariance(left, right, mean, cov, /):
     product = cov @ right @ cov
     bilinear = (matvec(left, mean) * matvec(cov, matvec(right, mean))).sum(axis=-1)
     return 2 * (left * product).sum(axis=(-2, -1)) + 4 * bilinear
+
+
+@gaussian_quadratic_covariance.form("textbook")
+def gaussian_quadratic_covariance_textbook(left, right, mean, cov, /):
+    """2 tr(A S B S) + 4 mean^T A S B mean, by the product A S B S itself."""
+    mean, cov = checked_moments(mean, cov)
+    product = _symmetric_form("left", left) @ cov @ _symmetric_form("right", right)
+    trace = namespace(cov).trace(product @ cov, axis1=-2, axis2=-1)
+    return 2 * trace + 4 * (mean * matvec(product, mean)).sum(axis=-1)
 
 
 @gaussian_quadratic_covariance.defvjp
@@ -286,6 +305,19 @@ def gaussian_quadratic_cumulant(
 def _constant(order):
     """2^{s-1} (s-1)!"""
     return float(2 ** (order - 1) * math.factorial(order - 1))
+
+
+@gaussian_quadratic_cumulant.form("textbook")
+def gaussian_quadratic_cumulant_textbook(matrix, mean, cov, /, *, order):
+    """By the powers of A S, as they are written."""
+    mean, cov = checked_moments(mean, cov)
+    xp, form = namespace(cov), _symmetric_form("matrix", matrix)
+    power = xp.eye(cov.shape[-1], dtype=cov.dtype)
+    for _ in range(order - 1):
+        power = power @ form @ cov
+    trace = xp.trace(power @ form @ cov, axis1=-2, axis2=-1)
+    square = (mean * matvec(power @ form, mean)).sum(axis=-1)
+    return 2.0 ** (order - 1) * float(math.factorial(order - 1)) * (trace + order * square)
 
 
 @gaussian_quadratic_cumulant.defvjp

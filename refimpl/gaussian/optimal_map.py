@@ -58,6 +58,7 @@ def transport_map(mean_p, cov_p, mean_q, cov_q, /):
     -----------
     Errors grow with the condition numbers of the covariances after scaling their diagonals to ones:
     different units of the coordinates cost nothing where they are those of p and of q alike.
+    The roots of ``form="textbook"`` lose the digits of small directions.
 
     References
     ----------
@@ -125,18 +126,19 @@ def _matrix_and_move(factor_p, factor_q, cov_p, cov_q):
     return matrix + step, move + step
 
 
-@transport_map.form("square_root", loses="small directions lose digits")
-def transport_map_square_root(mean_p, cov_p, mean_q, cov_q, /):
+@transport_map.form("textbook", loses="small directions lose digits")
+def transport_map_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """With three matrix roots, as it is written; loses digits of small directions."""
     _, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
     positive_definite_factor("cov_p", cov_p)
     covariance_factor("cov_q", cov_q)
-    root, inverse = _power(cov_p, 0.5), _power(cov_p, -0.5)
-    matrix = inverse @ _power(symmetric_part(root @ cov_q @ root), 0.5) @ inverse
+    root, inverse = matrix_power(cov_p, 0.5), matrix_power(cov_p, -0.5)
+    matrix = inverse @ matrix_power(symmetric_part(root @ cov_q @ root), 0.5) @ inverse
     return matrix, mean_q - matvec(matrix, mean_p)
 
 
-def _power(cov, exponent):
+def matrix_power(cov, exponent):
+    """A power of a symmetric positive semidefinite matrix, by eigenvalues."""
     xp = namespace(cov)
     eigenvalues, basis = eigh(cov)
     powers = xp.maximum(eigenvalues, 0) ** exponent
@@ -212,7 +214,7 @@ def optimal_cross_covariance(cov_p, cov_q, /):
     Breaks when
     -----------
     A direction that is null within rounding costs half of the digits there, as for
-    :func:`bures_squared`.
+    :func:`bures_squared`. The roots of ``form="textbook"`` do so below sqrt(eps).
 
     References
     ----------
@@ -238,6 +240,22 @@ def cross_covariance(cov_p, cov_q):
     is_matched = m > m.shape[-1] * finfo(m).eps * m[..., :1]
     cross = factor_p @ (w * is_matched[..., None, :]) @ (factor_q @ v).swapaxes(-1, -2)
     return reordered(order.swapaxes(-1, -2), cross)
+
+
+@optimal_cross_covariance.form("textbook", loses="small directions lose digits")
+def optimal_cross_covariance_textbook(cov_p, cov_q, /):
+    """S_p^{1/2} (S_p^{1/2} S_q S_p^{1/2})^{-1/2} S_p^{1/2} S_q, null where S_p or S_q is."""
+    cov_p, cov_q = symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
+    covariance_factor("cov_p", cov_p)
+    covariance_factor("cov_q", cov_q)
+    root = matrix_power(cov_p, 0.5)
+    eigenvalues, basis = eigh(symmetric_part(root @ cov_q @ root))
+    tolerance = eigenvalues.shape[-1] * finfo(eigenvalues).eps * eigenvalues[..., -1:]
+    xp = namespace(cov_p)
+    is_seen = eigenvalues > tolerance
+    powers = xp.where(is_seen, xp.where(is_seen, eigenvalues, 1) ** -0.5, 0).astype(cov_p.dtype)
+    inverse_root = (basis * powers[..., None, :]) @ basis.swapaxes(-1, -2)
+    return root @ inverse_root @ root @ cov_q
 
 
 @optimal_cross_covariance.defvjp

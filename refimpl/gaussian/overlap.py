@@ -159,6 +159,7 @@ def bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q, /):
     -----------
     Near p = q it says little: 1 - BC is :func:`hellinger_squared`, accurate there. Far apart its
     relative error is the absolute one of the distance.
+    The log-determinants of ``form="textbook"`` cancel.
 
     References
     ----------
@@ -171,6 +172,12 @@ def bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q, /):
     0.850805462153
     """
     return namespace(mean_p).exp(-distance_between(mean_p, cov_p, mean_q, cov_q))
+
+
+@bhattacharyya_coefficient.form("textbook", loses="large terms cancel")
+def bhattacharyya_coefficient_textbook(mean_p, cov_p, mean_q, cov_q, /):
+    """From three log-determinants, as they are printed; they cancel near p = q."""
+    return namespace(mean_p).exp(-bhattacharyya_distance_textbook(mean_p, cov_p, mean_q, cov_q))
 
 
 @bhattacharyya_coefficient.defvjp

@@ -5,6 +5,8 @@ from __future__ import annotations
 from refimpl.backend import logdet_from_cholesky, namespace, solve_triangular
 from refimpl.core import (
     expm1_minus,
+    inverse_from_cholesky,
+    matvec,
     positive_definite_factor,
     ratio_minus_log,
     require_finite,
@@ -346,6 +348,22 @@ def gaussian_kl_precision(mean_p, precision_p, mean_q, precision_q, /):
     shape = log_det_divergence(precision_q - precision_p, factor_q, factor_p)
     z = factor_q.swapaxes(-1, -2) @ delta
     return xp.where(is_proper, 0.5 * ((z * z).sum(axis=(-2, -1)) + shape), xp.inf)[()]
+
+
+@gaussian_kl_precision.form("textbook", loses="large terms cancel")
+def gaussian_kl_precision_textbook(mean_p, precision_p, mean_q, precision_q, /):
+    """Trace, Mahalanobis distance and determinants, as they are printed; cancels near p = q."""
+    xp = namespace(mean_p)
+    delta = mean_gap(mean_p, mean_q)
+    precision_p = symmetric("precision_p", precision_p)
+    precision_q = symmetric("precision_q", precision_q)
+    factor_p = positive_definite_factor("precision_p", precision_p)
+    factor_q, is_proper = semidefinite_factor("precision_q", precision_q)
+    mahalanobis = (delta * matvec(precision_q, delta)).sum(axis=-1)
+    trace = (inverse_from_cholesky(factor_p) * precision_q).sum(axis=(-2, -1))
+    log_det_ratio = logdet_from_cholesky(factor_q) - logdet_from_cholesky(factor_p)
+    divergence = 0.5 * (mahalanobis + trace - delta.shape[-1] - log_det_ratio)
+    return xp.where(is_proper, divergence, xp.inf)[()]
 
 
 @gaussian_kl_precision.defvjp

@@ -198,6 +198,16 @@ def gaussian_characteristic_function(w, mean, cov, /):
     return size * xp.cos(angle), size * xp.sin(angle)
 
 
+@gaussian_characteristic_function.form("textbook")
+def gaussian_characteristic_function_textbook(w, mean, cov, /):
+    """The real and the imaginary part of exp(i w^T mean - w^T S w/2)."""
+    require_finite("w", w)
+    mean, cov = checked_moments(mean, cov)
+    angle, square = (w * mean).sum(axis=-1), (w * matvec(cov, w)).sum(axis=-1)
+    value = namespace(w).exp(1j * angle - square / 2)
+    return value.real.astype(w.dtype), value.imag.astype(w.dtype)
+
+
 @gaussian_characteristic_function.defvjp
 def gaussian_characteristic_function_vjp(g, w, mean, cov, /):
     """With radial = g_r real + g_i imaginary and tangential = g_i real - g_r imaginary:

@@ -162,8 +162,8 @@ def _widened(factor, width):
     return xp.concatenate([factor, xp.zeros(missing, dtype=factor.dtype)], axis=-1)
 
 
-@bures_squared.form("square_root", loses="large terms cancel")
-def bures_squared_square_root(cov_p, cov_q, /):
+@bures_squared.form("textbook", loses="large terms cancel")
+def bures_squared_textbook(cov_p, cov_q, /):
     """Two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
     cov_p, cov_q = symmetric("cov_p", cov_p), symmetric("cov_q", cov_q)
     xp = namespace(cov_p)
@@ -255,6 +255,7 @@ def bures_squared_factor(factor_p, factor_q, /):
     Errors of B are those of rounding the entries of the factors: relative to B they are as large as
     the factors over B. Two factors that are equal up to a rotation of their columns give the square
     of a rounding error; factors that are close themselves keep their digits.
+    ``form="textbook"`` loses all digits near equality.
 
     References
     ----------
@@ -281,8 +282,8 @@ def _factor_gap(factor_p, factor_q):
     return aligned_gap(factor_p, factor_q, symmetric_part(half))
 
 
-@bures_squared_factor.form("nuclear", loses="large terms cancel")
-def bures_squared_factor_nuclear(factor_p, factor_q, /):
+@bures_squared_factor.form("textbook", loses="large terms cancel")
+def bures_squared_factor_textbook(factor_p, factor_q, /):
     """The squares minus the singular values as they are written; cancels near p = q."""
     _factor_gap(factor_p, factor_q)
     _, m, _ = svd(factor_p.swapaxes(-1, -2) @ factor_q)
@@ -354,11 +355,11 @@ def _wasserstein_squared(mean_p, cov_p, mean_q, cov_q):
     return (delta * delta).sum(axis=-1) + _bures_squared(cov_p, cov_q)
 
 
-@wasserstein_squared.form("square_root", loses="large terms cancel")
-def wasserstein_squared_square_root(mean_p, cov_p, mean_q, cov_q, /):
+@wasserstein_squared.form("textbook", loses="large terms cancel")
+def wasserstein_squared_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """With two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
     delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
-    return (delta * delta).sum(axis=-1) + bures_squared_square_root(cov_p, cov_q)
+    return (delta * delta).sum(axis=-1) + bures_squared_textbook(cov_p, cov_q)
 
 
 @wasserstein_squared.defvjp
@@ -418,10 +419,10 @@ def wasserstein_distance(mean_p, cov_p, mean_q, cov_q, /):
     return namespace(mean_p).sqrt(_wasserstein_squared(mean_p, cov_p, mean_q, cov_q))
 
 
-@wasserstein_distance.form("square_root", loses="large terms cancel")
-def wasserstein_distance_square_root(mean_p, cov_p, mean_q, cov_q, /):
+@wasserstein_distance.form("textbook", loses="large terms cancel")
+def wasserstein_distance_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """With two matrix square roots by eigenvalues, as POT computes it; cancels near p = q."""
-    squared = wasserstein_squared_square_root(mean_p, cov_p, mean_q, cov_q)
+    squared = wasserstein_squared_textbook(mean_p, cov_p, mean_q, cov_q)
     xp = namespace(mean_p)
     return xp.sqrt(xp.maximum(squared, 0))
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from refimpl.backend import namespace, solve_triangular, svd
+from refimpl.backend import (
+    cholesky,
+    eigvalsh,
+    logdet_from_cholesky,
+    namespace,
+    solve,
+    solve_triangular,
+    svd,
+)
 from refimpl.core import (
     outer,
     positive_definite_factor,
@@ -13,6 +21,7 @@ from refimpl.core import (
 )
 from refimpl.formula import formula
 from refimpl.gaussian.divergence import checked_pair
+from refimpl.gaussian.optimal_map import matrix_power
 from refimpl.gaussian.transport import covariance_factor
 
 
@@ -112,7 +121,7 @@ class _Plan(NamedTuple):
     shrinking: Any  # -dlog kappa / dlambda
 
 
-def _plan(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty) -> _Plan:
+def _checked(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty):
     for name, value in (
         ("mass_p", mass_p),
         ("mass_q", mass_q),
@@ -120,7 +129,13 @@ def _plan(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty)
         ("penalty", penalty),
     ):
         require_positive(name, value)
-    delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
+    return checked_pair(mean_p, cov_p, mean_q, cov_q)
+
+
+def _plan(mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty) -> _Plan:
+    delta, cov_p, cov_q = _checked(
+        mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty
+    )
     xp = namespace(delta)
     d, variance = delta.shape[-1], regularisation / 2
     spread, tau = variance + penalty / 2, penalty / (regularisation + penalty)
@@ -154,6 +169,37 @@ def _shrunk(name, cov, spread, penalty):
     factor = basis * (root * xp.sqrt(penalty[..., None] / (2 * widened)))[..., None, :]
     inverse = symmetric_part((basis / widened[..., None, :]) @ basis.swapaxes(-1, -2))
     return factor, inverse, widened
+
+
+@unbalanced_entropic_transport.form("textbook")
+def unbalanced_entropic_transport_textbook(
+    mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, /, *, regularisation, penalty
+):
+    """The mass of the plan as it is printed above, with A, B and the eigenvalues of A B."""
+    delta, cov_p, cov_q = _checked(
+        mass_p, mean_p, cov_p, mass_q, mean_q, cov_q, regularisation, penalty
+    )
+    xp, d = namespace(delta), delta.shape[-1]
+    variance, tau = regularisation / 2, penalty / (regularisation + penalty)
+    spread = (variance + penalty / 2)[..., None, None] * xp.eye(d, dtype=delta.dtype)
+    a, b = (
+        symmetric_part((penalty / 2)[..., None, None] * solve(cov + spread, cov))
+        for cov in (cov_p, cov_q)
+    )
+    root = matrix_power(a, 0.5)
+    kappa = xp.maximum(eigvalsh(symmetric_part(root @ b @ root)), 0)
+    half = variance[..., None] / 2
+    y = xp.sqrt(kappa / tau[..., None] + half * half) + half
+    log_det_p, log_det_q = (logdet_from_cholesky(cholesky(x + spread)) for x in (cov_p, cov_q))
+    square = (delta * solve(cov_p + cov_q + spread, delta[..., None])[..., 0]).sum(axis=-1)
+    bracket = xp.log(mass_p * mass_q) + d * xp.log(penalty / (2 * tau)) - xp.log(y).sum(axis=-1)
+    bracket = bracket - (log_det_p + log_det_q + square) / 2
+    rate, share = penalty[..., None], tau[..., None]
+    spans = xp.log((rate - 2 * share * y) / (rate * share * y)).sum(axis=-1)
+    log_sigma = xp.log(variance) / 2
+    log_mass = d * variance / (penalty + variance) * log_sigma - spans / 2 + bracket / (tau + 1)
+    mass = xp.exp(log_mass)
+    return penalty * (mass_p + mass_q - 2 * mass) + regularisation * (mass_p * mass_q - mass)
 
 
 @unbalanced_entropic_transport.defvjp

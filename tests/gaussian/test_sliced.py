@@ -62,7 +62,7 @@ def test_near_equality_keeps_its_digits(difference):
     found = sliced_wasserstein_squared(zero, cov, zero, other, theta)
     assert abs(found - exact) <= 1e-13 * exact
     if difference == 1e-8:
-        plain = sliced_wasserstein_squared(zero, cov, zero, other, theta, form="deviations")
+        plain = sliced_wasserstein_squared(zero, cov, zero, other, theta, form="textbook")
         assert abs(plain - exact) <= 1e-7 * exact
 
 

@@ -86,7 +86,7 @@ def test_the_textbook_forms_lose_no_more_than_their_terms_round():
     cov_q = _covariance(rng, 8)
     cov_p = _near(rng, cov_q, 1e-8)
     exact = _exact(cov_p, cov_q)
-    for form in ("square_root", "product"):
+    for form in ("textbook", "product"):
         found = bures_squared(cov_p, cov_q, form=form)
         assert abs(found - exact) <= 1e-7 * (np.trace(cov_p) + np.trace(cov_q))
 

@@ -61,7 +61,7 @@ def large(quick: bool) -> Iterator[str]:
     formula = refimpl.wasserstein_squared
     entries = [
         ours(lambda: formula(*pair)),
-        ours(lambda: formula(*pair, form="square_root"), "refimpl form=square_root"),
+        ours(lambda: formula(*pair, form="textbook"), "refimpl form=textbook"),
     ]
     rivals = [
         Rival("POT", ("ot",), lambda: transport.pot_wasserstein(*pair) ** 2),
