@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from refimpl.backend import like, namespace, to_host
+from refimpl.backend import namespace
 from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.absolute import sinusoids
-from refimpl.numerics import round_to
+from refimpl.evidence.position.shared import OTHER, in_bfloat16
 from refimpl.position.absolute import sinusoidal_encoding
 
 
@@ -18,11 +16,7 @@ def the_other_layout(k, *, layout, **options):
     return sinusoidal_encoding(k, layout=other, **options)
 
 
-wrong(
-    sinusoids,
-    "Cosine first for sine first, or the reverse",
-    options={"order": lambda x: "cos_first" if x == "sin_first" else "sin_first"},
-)
+wrong(sinusoids, "Cosine first for sine first, or the reverse", options={"order": OTHER.get})
 
 
 @sinusoids.mutant(source="https://github.com/tensorflow/tensor2tensor/issues/1423")
@@ -52,12 +46,7 @@ def half_the_exponent(k, *, base=10000.0, **options):
 
 
 wrong(sinusoids, "Positions count from 1", arrays={"positions": lambda x: x + 1})
-wrong(
-    sinusoids,
-    "Positions are rounded to bfloat16",
-    name="positions_in_bfloat16",
-    arrays={"positions": lambda x: like(round_to(to_host(x).astype(np.float64), "bfloat16"), x)},
-)
+wrong(sinusoids, "Positions are rounded to bfloat16", arrays={"positions": in_bfloat16})
 
 
 @sinusoids.mutant

@@ -7,15 +7,13 @@ import numpy as np
 from refimpl.backend import like, namespace
 from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.axial import axial, multimodal
+from refimpl.evidence.position.shared import OTHER
 from refimpl.position.axial import (
     axial_rotary_embedding,
     multimodal_axes,
     multimodal_rotary_embedding,
 )
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
-
-_OTHER = {"half": "interleaved", "interleaved": "half", "features": "pairs", "pairs": "features"}
-
 
 # --------------------------------------------------------------------------------------- axial
 
@@ -49,13 +47,13 @@ def frequencies_go_on(x, positions, *, pairing, split, base=10000.0):
 @axial.mutant
 def other_split(x, positions, *, pairing, split, base=10000.0):
     """Half pairs are those of the whole head where they should be within each share, or reversed"""
-    return axial_rotary_embedding(x, positions, pairing=pairing, split=_OTHER[split], base=base)
+    return axial_rotary_embedding(x, positions, pairing=pairing, split=OTHER[split], base=base)
 
 
 @axial.mutant(source="https://github.com/huggingface/transformers/issues/25199")
 def other_pairing(x, positions, *, pairing, split, base=10000.0):
     """It pairs features in the other way: half for interleaved, or interleaved for half"""
-    return axial_rotary_embedding(x, positions, pairing=_OTHER[pairing], split=split, base=base)
+    return axial_rotary_embedding(x, positions, pairing=OTHER[pairing], split=split, base=base)
 
 
 @axial.mutant(source="https://github.com/osaurus-ai/vmlx-swift/pull/225")
@@ -148,7 +146,7 @@ def frequencies_start_anew(x, positions, *, sections, arrangement, **options):
 wrong(
     multimodal,
     "It pairs features in the other way: half for interleaved, or interleaved for half",
-    options={"pairing": _OTHER.get},
+    options={"pairing": OTHER.get},
 )
 
 

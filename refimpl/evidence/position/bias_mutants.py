@@ -5,18 +5,17 @@ from __future__ import annotations
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.bias import alibi, kerple, slopes
+from refimpl.evidence.position.shared import OTHER, by_place
 from refimpl.numerics import round_to
 from refimpl.position.bias import alibi_bias, alibi_slopes, kerple_bias
 
 # ---------------------------------------------------------------------------------------- slopes
 
-_OTHER = {"split": "geometric", "geometric": "split"}
-
 
 @slopes.mutant(source="https://github.com/ml-explore/mlx/issues/343")
 def the_other_rule(maximum, *, heads, rule):
     """It takes one geometric sequence where the code of the paper splits, or the reverse"""
-    return alibi_slopes(maximum, heads=heads, rule=_OTHER.get(rule))
+    return alibi_slopes(maximum, heads=heads, rule=OTHER.get(rule))
 
 
 @slopes.mutant(source="https://github.com/paiml/aprender/pull/2143")
@@ -88,18 +87,20 @@ def one_too_far(m, queries, keys, *, sides):
     return alibi_bias(m, queries, keys, sides=sides) - m[..., :, None, None]
 
 
-@alibi.mutant(source="https://github.com/Dao-AILab/flash-attention/issues/907")
-def queries_from_zero(m, queries, keys, *, sides):
-    """Queries after a cache count from 0: one row in decoding is not the last row of all"""
-    xp = namespace(m)
-    return alibi_bias(m, queries * 0 + xp.arange(queries.shape[-1]), keys, sides=sides)
-
-
-@alibi.mutant(source="https://github.com/Dao-AILab/flash-attention/issues/1585")
-def keys_by_their_place(m, queries, keys, *, sides):
-    """Keys count by their place in memory, padding included"""
-    xp = namespace(m)
-    return alibi_bias(m, queries, keys * 0 + xp.arange(keys.shape[-1]), sides=sides)
+wrong(
+    alibi,
+    "Queries after a cache count from 0: one row in decoding is not the last row of all",
+    name="queries_from_zero",
+    arrays={"query_positions": by_place},
+    source="https://github.com/Dao-AILab/flash-attention/issues/907",
+)
+wrong(
+    alibi,
+    "Keys count by their place in memory, padding included",
+    name="keys_by_their_place",
+    arrays={"key_positions": by_place},
+    source="https://github.com/Dao-AILab/flash-attention/issues/1585",
+)
 
 
 @alibi.mutant(source="https://github.com/ofirpress/attention_with_linear_biases/issues/5")

@@ -6,8 +6,9 @@ import numpy as np
 
 from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Case
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.buckets import bias, deberta, signed, t5
+from refimpl.evidence.position.shared import by_place
 from refimpl.numerics import round_to
 from refimpl.position.buckets import deberta_log_buckets, t5_bias, t5_buckets
 
@@ -112,12 +113,7 @@ def queries_one_too_far(table, q, k, **options):
     return t5_bias(table, q + 1, k, **options)
 
 
-@bias.mutant
-def queries_from_zero(table, q, k, **options):
-    """Queries after a cache count from 0"""
-    return t5_bias(table, q * 0 + namespace(q).arange(q.shape[-1]), k, **options)
-
-
+wrong(bias, "Queries after a cache count from 0", arrays={"query_positions": by_place})
 wrong(bias, "One direction for two, or the reverse", options={"bidirectional": lambda x: not x})
 wrong(bias, "The largest distance is always 64", options={"max_distance": 64})
 
@@ -139,31 +135,33 @@ def gradient_of_exchanged_pairs(g, table, q, k, **options):
 wrong(deberta, "The sign is that of T5: key minus query", output=lambda y: -y)
 
 
-def _bucketed(q, k, bucket_size, max_position, *, rounding=np.ceil, clipped=True):
-    """The rule in floats, with some other rounding or without its clip."""
-    r, middle, last = signed(Case((q, k))), bucket_size // 2, max_position - 1
-    r = np.clip(r, -last, last) if clipped else r
+def _terms(q, k, *, bucket_size=256, max_position=512):
+    middle, last = bucket_size // 2, max_position - 1
+    distances = signed(Case((q, k)))
+    return {"like_q": q, "r": np.clip(distances, -last, last), "middle": middle, "last": last}
+
+
+def _whole(like_q, r, middle, last, rounding=np.ceil):
+    """The rule in floats."""
     far = np.log(np.maximum(np.abs(r), middle) / middle) / np.log(last / middle)
     value = middle + rounding(far * (middle - 1))
-    return like(np.where(np.abs(r) <= middle, r, np.sign(r) * value), q)
+    return like(np.where(np.abs(r) <= middle, r, np.sign(r) * value), like_q)
 
 
-@deberta.mutant
-def not_clipped(q, k, *, bucket_size=256, max_position=512):
-    """Distances beyond max_position go on growing, as in Hugging Face"""
-    return _bucketed(q, k, bucket_size, max_position, clipped=False)
+def _unclipped(t):
+    return signed(Case((t.query_positions, t.key_positions)))
 
 
-@deberta.mutant
-def rounded_down(q, k, *, bucket_size=256, max_position=512):
-    """The logarithm is rounded down instead of up"""
-    return _bucketed(q, k, bucket_size, max_position, rounding=np.floor)
-
-
-@deberta.mutant
-def sizes_exchanged(q, k, *, bucket_size=256, max_position=512):
-    """The two sizes are exchanged, as where Hugging Face has fewer queries than keys"""
-    return _bucketed(q, k, max_position, bucket_size, clipped=False)
+book = Textbook(deberta, _terms, _whole)
+book.wrong("Distances beyond max_position go on growing, as in Hugging Face", r=_unclipped)
+book.wrong("The logarithm is rounded down instead of up", rounding=lambda t: np.floor)
+book.wrong(
+    "The two sizes are exchanged, as where Hugging Face has fewer queries than keys",
+    name="sizes_exchanged",
+    r=_unclipped,
+    middle=lambda t: (t.last + 1) // 2,
+    last=lambda t: 2 * t.middle - 1,
+)
 
 
 @deberta.mutant

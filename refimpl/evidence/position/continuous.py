@@ -205,12 +205,7 @@ def half_of_the_limit(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-@continuous.mutant
-def key_minus_query(*arrays, **options):
-    """Distances are key minus query"""
-    arrays = list(arrays)
-    arrays[0] = -arrays[0]
-    return continuous_position_bias(*arrays, **options)
+wrong(continuous, "Distances are key minus query", arrays={"hidden_weights": lambda x: -x})
 
 
 @continuous.mutant
@@ -247,12 +242,9 @@ def limit_ignored(*arrays, **options):
     return continuous_position_bias(*arrays, **options | {"limit": limit})
 
 
-@continuous.mutant
-def axes_exchanged(*arrays, **options):
-    """Rows are taken for columns"""
-    arrays = list(arrays)
-    arrays[0] = arrays[0][..., ::-1, :]
-    return continuous_position_bias(*arrays, **options)
+wrong(
+    continuous, "Rows are taken for columns", arrays={"hidden_weights": lambda x: x[..., ::-1, :]}
+)
 
 
 @continuous.mutant
@@ -277,20 +269,12 @@ def no_rectifier(*arrays, **options):
     return options["limit"] / (1 + namespace(w).exp(-value))
 
 
-@continuous.mutant
-def hidden_biases_missing(*arrays, **options):
-    """The biases of the hidden layer are missing"""
-    arrays = list(arrays)
-    arrays[1] = 0 * arrays[1]
-    return continuous_position_bias(*arrays, **options)
-
-
-@continuous.mutant
-def output_biases_missing(*arrays, **options):
-    """The biases of the output are missing"""
-    arrays = list(arrays)
-    arrays[3] = 0 * arrays[3]
-    return continuous_position_bias(*arrays, **options)
+wrong(
+    continuous,
+    "The biases of the hidden layer are missing",
+    arrays={"hidden_biases": lambda x: 0 * x},
+)
+wrong(continuous, "The biases of the output are missing", arrays={"output_biases": lambda x: 0 * x})
 
 
 @continuous.mutant(gradient=True)

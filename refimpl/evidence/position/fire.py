@@ -169,18 +169,16 @@ def not_normalised(*arrays, **options):
     return fire_bias(*arrays, **options | {"threshold": astype(threshold, far.dtype)})
 
 
-@fire.mutant
-def threshold_ignored(*arrays, **options):
-    """The threshold is ignored: every query is normalised by its own position"""
-    return fire_bias(*arrays, **options | {"threshold": options["threshold"] * 0 + 1e-3})
-
-
-@fire.mutant
-def positions_from_one(*arrays, **options):
-    """Queries and keys count from one more than they should"""
-    arrays = list(arrays)
-    arrays[4], arrays[5] = arrays[4] + 1, arrays[5] + 1
-    return fire_bias(*arrays, **options)
+wrong(
+    fire,
+    "The threshold is ignored: every query is normalised by its own position",
+    options={"threshold": lambda x: x * 0 + 0.001},
+)
+wrong(
+    fire,
+    "Queries and keys count from one more than they should",
+    arrays={"query_positions": lambda x: x + 1, "key_positions": lambda x: x + 1},
+)
 
 
 @fire.mutant
@@ -194,12 +192,12 @@ def _linear(options):
     return {"log_rate": options["log_rate"] * 0 + 2.0**-30}
 
 
-@fire.mutant
-def normalised_by_the_key(*arrays, **options):
-    """The denominator has the key's position instead of the query's"""
-    arrays = list(arrays)
-    arrays[4], arrays[5] = arrays[5], arrays[4]
-    return fire_bias(*arrays, **options).swapaxes(-1, -2)
+wrong(
+    fire,
+    "The denominator has the key's position instead of the query's",
+    arrays={"query_positions": "key_positions", "key_positions": "query_positions"},
+    output=lambda y: y.swapaxes(-1, -2),
+)
 
 
 @fire.mutant
@@ -210,20 +208,8 @@ def no_rectifier(*arrays, **options):
     return positive - fire_bias(-w, -a, v, 0 * b, *positions, **options)
 
 
-@fire.mutant
-def rate_squared(*arrays, **options):
-    """The rate multiplies twice"""
-    return fire_bias(*arrays, **options | {"log_rate": options["log_rate"] ** 2})
-
-
-@fire.mutant
-def output_biases_missing(*arrays, **options):
-    """The biases of the output are missing"""
-    arrays = list(arrays)
-    arrays[3] = 0 * arrays[3]
-    return fire_bias(*arrays, **options)
-
-
+wrong(fire, "The rate multiplies twice", options={"log_rate": lambda x: x**2})
+wrong(fire, "The biases of the output are missing", arrays={"output_biases": lambda x: 0 * x})
 wrong(
     fire,
     "Outputs of the network go to the heads in reverse order",

@@ -6,6 +6,7 @@ from refimpl.backend import namespace
 from refimpl.core import matvec
 from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.flow import flow
+from refimpl.evidence.position.shared import OTHER
 from refimpl.position.flow import flow_encoding
 
 _ROWS = {
@@ -13,7 +14,6 @@ _ROWS = {
     "three_eighths": ((), (1 / 3,), (-1 / 3, 1), (1, -1, 1)),
 }
 _SHARES = {"classical": (1 / 6, 1 / 3, 1 / 3, 1 / 6), "three_eighths": (1 / 8, 3 / 8, 3 / 8, 1 / 8)}
-_OTHER = {"classical": "three_eighths", "three_eighths": "classical"}
 
 
 def _terms(*arrays, **options):
@@ -60,11 +60,11 @@ book.wrong(
 wrong(
     flow,
     "The rule of three eighths, which torchdiffeq calls rk4, for the classical one, or reverse",
-    options={"method": _OTHER.get},
+    options={"method": OTHER.get},
 )
 book.wrong("All four slopes of a step weigh the same", shares=(1 / 4,) * 4)
 book.wrong(
-    "The slopes are weighed as in the other method", shares=lambda t: _SHARES[_OTHER[t.method]]
+    "The slopes are weighed as in the other method", shares=lambda t: _SHARES[OTHER[t.method]]
 )
 book.wrong("All stages move along the first slope, not along the one before", rows=_along_the_first)
 book.wrong(

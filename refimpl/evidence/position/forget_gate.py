@@ -7,7 +7,7 @@ import numpy as np
 from refimpl.backend import namespace
 from refimpl.core import log_sigmoid
 from refimpl.evidence import Case, Claim, Evidence, wide
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.position.bias import alibi_bias
 from refimpl.position.forget_gate import forget_gate_bias
 
@@ -166,6 +166,22 @@ def _sums(terms, *, strict=False):
     return xp.where(at[:, None] >= at, value, -xp.inf).astype(terms.dtype)
 
 
+def _terms(x):
+    return {"logits": x, "terms": log_sigmoid(x)}
+
+
+def _whole(logits, terms):
+    return _sums(terms)
+
+
+def _by_single_gates(t):
+    xp = namespace(t.logits)
+    return xp.log(1 / (1 + xp.exp(-t.logits.astype("float32")))).astype(t.logits.dtype)
+
+
+book = Textbook(forget, _terms, _whole)
+
+
 @forget.mutant
 def key_counted(x):
     """The gate of the key's own token counts too"""
@@ -179,16 +195,11 @@ def query_not_counted(x):
     return _sums(before if x.shape[-1] else x)
 
 
-@forget.mutant
-def gates_without_logarithm(x):
-    """The gates themselves add up, not their logarithms"""
-    return _sums(namespace(x).exp(log_sigmoid(x)))
-
-
-@forget.mutant
-def logits_without_gate(x):
-    """The logits add up, without log sigma"""
-    return _sums(x)
+book.wrong(
+    "The gates themselves add up, not their logarithms",
+    terms=lambda t: namespace(t.terms).exp(t.terms),
+)
+book.wrong("The logits add up, without log sigma", terms=lambda t: t.logits)
 
 
 @forget.mutant
@@ -208,14 +219,10 @@ def symmetric(x):
 
 
 wrong(forget, "Query and key are exchanged", output=lambda y: y.swapaxes(-1, -2))
-
-
-@forget.mutant
-def logarithm_of_an_underflow(x):
-    """The gate is computed first: where it underflows its logarithm is minus infinity"""
-    xp = namespace(x)
-    gate = 1 / (1 + xp.exp(-x.astype("float32")))
-    return _sums(xp.log(gate).astype(x.dtype))
+book.wrong(
+    "The gate is computed first: where it underflows its logarithm is minus infinity",
+    terms=_by_single_gates,
+)
 
 
 @forget.mutant(gradient=True)

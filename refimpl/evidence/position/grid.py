@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import like, namespace, to_host
+from refimpl.backend import like, namespace
 from refimpl.evidence import Case, Claim, Evidence, wide
 from refimpl.evidence.mistakes import wrong
-from refimpl.evidence.position.shared import farthest, largest_row
-from refimpl.numerics import round_to
+from refimpl.evidence.position.shared import OTHER, farthest, in_bfloat16, largest_row
 from refimpl.position.absolute import sinusoidal_encoding
 from refimpl.position.grid import grid_sinusoidal_encoding
 
@@ -241,18 +240,13 @@ def the_other_frequencies(rows, columns, *, dim, frequencies, **options):
     return grid_sinusoidal_encoding(rows, columns, dim=dim, frequencies=other, **options)
 
 
-@grid.mutant(source="https://github.com/facebookresearch/mae/issues/63")
-def the_other_layout(rows, columns, *, layout, **options):
-    """Halves of sines and cosines for interleaved ones, or the reverse"""
-    other = "half" if layout == "interleaved" else "interleaved"
-    return grid_sinusoidal_encoding(rows, columns, layout=other, **options)
-
-
 wrong(
     grid,
-    "Cosine first for sine first, or the reverse",
-    options={"order": lambda x: "cos_first" if x == "sin_first" else "sin_first"},
+    "Halves of sines and cosines for interleaved ones, or the reverse",
+    options={"layout": OTHER.get},
+    source="https://github.com/facebookresearch/mae/issues/63",
 )
+wrong(grid, "Cosine first for sine first, or the reverse", options={"order": OTHER.get})
 
 
 @grid.mutant
@@ -285,15 +279,9 @@ wrong(
     "Rows and columns count from 1, as in DETR",
     arrays={"rows": lambda x: x + 1, "columns": lambda x: x + 1},
 )
-
-
-@grid.mutant
-def positions_in_bfloat16(rows, columns, **options):
-    """Positions are rounded to bfloat16"""
-    rounded = (
-        like(round_to(to_host(x).astype(np.float64), "bfloat16"), x) for x in (rows, columns)
-    )
-    return grid_sinusoidal_encoding(*rounded, **options)
+wrong(
+    grid, "Positions are rounded to bfloat16", arrays={"rows": in_bfloat16, "columns": in_bfloat16}
+)
 
 
 @grid.mutant(gradient=True)

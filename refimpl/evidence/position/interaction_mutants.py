@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from refimpl.backend import namespace
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.interaction import expansion, interaction
+from refimpl.evidence.position.shared import OTHER
 from refimpl.position.interaction import position_expansion, position_interaction
 
 wrong(
@@ -17,7 +18,7 @@ wrong(
 wrong(
     interaction,
     "Sines come first where cosines should, or the reverse",
-    options={"order": lambda x: "sin_first" if x == "cos_first" else "cos_first"},
+    options={"order": OTHER.get},
 )
 
 
@@ -84,49 +85,34 @@ def _parts(value, gradients, hessian, encodings):
     return value, linear, own, interactions
 
 
-def _sum(value, absolute, interactions):
-    return value + absolute.sum(axis=-1) + interactions.sum(axis=(-2, -1)) / 2
-
-
-@expansion.mutant
-def each_pair_twice(*arrays):
-    """The expansion has every pair of tokens twice: the half is missing"""
-    expanded, absolute, interactions = position_expansion(*arrays)
-    return expanded + interactions.sum(axis=(-2, -1)) / 2, absolute, interactions
-
-
-@expansion.mutant
-def half_of_the_own_missing(*arrays):
-    """A token's own second-order term lacks its half"""
+def _terms(*arrays):
     value, linear, own, interactions = _parts(*arrays)
-    absolute = linear + 2 * own
-    return _sum(value, absolute, interactions), absolute, interactions
+    absolute = {"linear": linear, "own": own, "extra": 0 * own}
+    return absolute | {"f": value, "interactions": interactions, "share": 0.5, "shown": 0.0}
 
 
-@expansion.mutant
-def own_terms_missing(*arrays):
-    """A token's own second-order term is missing"""
-    value, linear, _, interactions = _parts(*arrays)
-    return _sum(value, linear, interactions), linear, interactions
-
-
-@expansion.mutant
-def own_terms_twice(*arrays):
-    """The second-order sum runs over all pairs, with a token's own among them once more"""
-    value, linear, own, interactions = _parts(*arrays)
+def _whole(f, linear, own, extra, interactions, share, shown):
+    """``extra`` counts in the expansion alone, and ``shown`` in the interactions alone."""
     absolute = linear + own
-    return _sum(value, absolute + own, interactions), absolute, interactions
+    pairs = share * interactions.sum(axis=(-2, -1))
+    return f + (absolute + extra).sum(axis=-1) + pairs, absolute, interactions + shown
 
 
-@expansion.mutant
-def diagonal_in_the_interactions(*arrays):
-    """The diagonal of the interactions has what tokens do by themselves"""
-    value, _, own, interactions = _parts(*arrays)
-    itself = 2 * own[..., None] * namespace(own).eye(own.shape[-1], dtype=own.dtype)
-    expanded, absolute, _ = position_expansion(*arrays)
-    return expanded, absolute, interactions + itself
+def _on_the_diagonal(t):
+    return 2 * t.own[..., None] * namespace(t.own).eye(t.own.shape[-1], dtype=t.own.dtype)
 
 
+book = Textbook(expansion, _terms, _whole)
+book.wrong("The expansion has every pair of tokens twice: the half is missing", share=1.0)
+book.wrong("A token's own second-order term lacks its half", own=lambda t: 2 * t.own)
+book.wrong("A token's own second-order term is missing", own=lambda t: 0 * t.own)
+book.wrong(
+    "The second-order sum runs over all pairs, with a token's own among them once more",
+    extra=lambda t: t.own,
+)
+book.wrong(
+    "The diagonal of the interactions has what tokens do by themselves", shown=_on_the_diagonal
+)
 wrong(
     expansion,
     "Blocks are transposed: the first token is on the right",

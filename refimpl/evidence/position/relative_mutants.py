@@ -5,51 +5,41 @@ from __future__ import annotations
 from refimpl.backend import namespace
 from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.relative import deberta, keys, values
+from refimpl.evidence.position.shared import OTHER, by_place
 from refimpl.position.relative import (
     disentangled_logits,
     relative_attention_logits,
     relative_attention_values,
 )
 
-_OTHER = {
-    "k_minus_q": "q_minus_k",
-    "q_minus_k": "k_minus_q",
-    "paper": "code",
-    "code": "paper",
-}
-
 # ------------------------------------------------------------------------------------------- Shaw
 
+
+def _without_ends(table):
+    rows = [table[..., 1:2, :], table[..., 1:-1, :], table[..., -2:-1, :]]
+    return namespace(table).concatenate(rows, axis=-2)
+
+
+both = keys, values
+wrong(
+    both,
+    "The sign of the distance is wrong: query minus key for key minus query, or the reverse",
+    options={"order": OTHER.get},
+)
+wrong(
+    both,
+    "Distances are clipped to K - 1: the first and the last row are never used",
+    arrays={"table": _without_ends},
+)
+wrong(both, "Queries after a cache count from 0", arrays={"query_positions": by_place})
+wrong(
+    both,
+    "Keys count by their place in memory, padding included",
+    arrays={"key_positions": by_place},
+)
+wrong(both, "The vectors of distances are missing", arrays={"table": lambda x: 0 * x})
+
 for _of, _formula in ((keys, relative_attention_logits), (values, relative_attention_values)):
-
-    @_of.mutant
-    def the_other_order(*arrays, order, f=_formula, **options):
-        """The sign of the distance is wrong: query minus key for key minus query, or the reverse"""
-        return f(*arrays, order=_OTHER[order], **options)
-
-    @_of.mutant
-    def clipped_one_too_early(first, second, table, q, k, *, f=_formula, **options):
-        """Distances are clipped to K - 1: the first and the last row are never used"""
-        xp = namespace(table)
-        inner = xp.concatenate(
-            [table[..., 1:2, :], table[..., 1:-1, :], table[..., -2:-1, :]], axis=-2
-        )
-        return f(first, second, inner, q, k, **options)
-
-    @_of.mutant
-    def queries_from_zero(first, second, table, q, k, *, f=_formula, **options):
-        """Queries after a cache count from 0"""
-        return f(first, second, table, q * 0 + namespace(q).arange(q.shape[-1]), k, **options)
-
-    @_of.mutant
-    def keys_by_their_place(first, second, table, q, k, *, f=_formula, **options):
-        """Keys count by their place in memory, padding included"""
-        return f(first, second, table, q, k * 0 + namespace(k).arange(k.shape[-1]), **options)
-
-    @_of.mutant
-    def table_ignored(first, second, table, q, k, *, f=_formula, **options):
-        """The vectors of distances are missing"""
-        return f(first, second, 0 * table, q, k, **options)
 
     @_of.mutant
     def rows_one_too_far(first, second, table, q, k, *, order, f=_formula, **options):
@@ -83,7 +73,7 @@ def vector_added_to_the_query(q, k, table, *positions, **options):
 
 
 def _reversed(options):
-    return options | {"order": _OTHER[options["order"]]}
+    return options | {"order": OTHER[options["order"]]}
 
 
 @keys.mutant(gradient=True)
@@ -130,7 +120,7 @@ wrong(
 @deberta.mutant(source="https://github.com/microsoft/DeBERTa/issues/162")
 def the_other_index(*arrays, p2c_index, **options):
     """Position-to-content has delta(j, i) for delta(i, j), or the reverse"""
-    return disentangled_logits(*arrays, p2c_index=_OTHER[p2c_index], **options)
+    return disentangled_logits(*arrays, p2c_index=OTHER[p2c_index], **options)
 
 
 @deberta.mutant(source="https://github.com/nntrainer/nntrainer/issues/3982")
@@ -153,10 +143,12 @@ def scaled_by_two_terms(q, *rest, scale=None, **options):
     return disentangled_logits(q, *rest, scale=tau, **options)
 
 
-@deberta.mutant
-def queries_of_a_cache_from_zero(q, k, a, b, i, j, **options):
-    """Queries after a cache count from 0: fewer queries than keys go wrong"""
-    return disentangled_logits(q, k, a, b, i * 0 + namespace(i).arange(i.shape[-1]), j, **options)
+wrong(
+    deberta,
+    "Queries after a cache count from 0: fewer queries than keys go wrong",
+    name="queries_of_a_cache_from_zero",
+    arrays={"query_positions": by_place},
+)
 
 
 @deberta.mutant(gradient=True)

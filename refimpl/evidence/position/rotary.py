@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from refimpl.backend import astype, like, namespace, to_host
+from refimpl.backend import astype, like, namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.mistakes import wrong
-from refimpl.evidence.position.shared import row_norms
-from refimpl.numerics import round_to
+from refimpl.evidence.position.shared import in_bfloat16, row_norms
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
 embedding = Evidence(
@@ -415,13 +414,12 @@ def ends_at_the_base(base, *, dim):
 
 
 wrong(frequencies, "Exponents are 2i/dim without the minus", output=lambda y: 1.0 / y)
-
-
-@frequencies.mutant(source="https://github.com/EleutherAI/gpt-neox/issues/1016")
-def rounded_to_bfloat16(base, *, dim):
-    """Frequencies are rounded to bfloat16"""
-    exact = to_host(rotary_frequencies(base, dim=dim))
-    return like(round_to(exact, "bfloat16"), base)
+wrong(
+    frequencies,
+    "Frequencies are rounded to bfloat16",
+    output=in_bfloat16,
+    source="https://github.com/EleutherAI/gpt-neox/issues/1016",
+)
 
 
 @frequencies.mutant(gradient=True)

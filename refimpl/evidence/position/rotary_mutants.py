@@ -7,7 +7,7 @@ import numpy as np
 from refimpl.backend import astype, like, namespace, to_host, unbroadcast
 from refimpl.evidence.mistakes import wrong
 from refimpl.evidence.position.rotary import embedding
-from refimpl.evidence.position.shared import OTHER
+from refimpl.evidence.position.shared import OTHER, in_bfloat16
 from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding, rotary_frequencies
 
@@ -206,17 +206,19 @@ def angles_in_float16(x, positions, **options):
     return _by_angles(x, like(angles.astype(np.float64), x), options)
 
 
-@embedding.mutant(source="https://github.com/huggingface/transformers/issues/29285")
-def positions_in_bfloat16(x, positions, **options):
-    """Positions are rounded to bfloat16: from 257 on they collide"""
-    rounded = round_to(to_host(positions).astype(np.float64), "bfloat16")
-    return rotary_embedding(x, like(rounded, x), **options)
+wrong(
+    embedding,
+    "Positions are rounded to bfloat16: from 257 on they collide",
+    name="positions_in_bfloat16",
+    arrays={"positions": in_bfloat16},
+    source="https://github.com/huggingface/transformers/issues/29285",
+)
 
 
 @embedding.mutant(source="https://github.com/EleutherAI/gpt-neox/issues/1016")
 def frequencies_in_bfloat16(x, positions, **options):
     """Frequencies are rounded to bfloat16, as by model.bfloat16()"""
-    return _at(x, positions, like(round_to(to_host(_theta(x, **options)), "bfloat16"), x), options)
+    return _at(x, positions, in_bfloat16(_theta(x, **options)), options)
 
 
 @embedding.mutant(source="https://github.com/KellerJordan/modded-nanogpt/issues/39")
@@ -232,10 +234,9 @@ def attention_factor_ignored(x, positions, **options):
     return rotary_embedding(x, positions, **options | {"attention_factor": 1.0})
 
 
-@embedding.mutant
-def attention_factor_squared(x, positions, *, attention_factor=1.0, **options):
-    """The attention factor is applied twice"""
-    return rotary_embedding(x, positions, attention_factor=attention_factor**2, **options)
+wrong(
+    embedding, "The attention factor is applied twice", options={"attention_factor": lambda x: x**2}
+)
 
 
 @embedding.mutant

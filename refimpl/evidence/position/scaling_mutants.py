@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from refimpl.backend import like, namespace, to_host
+from refimpl.backend import namespace
 from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.scaling import dynamic, linear, ntk, proportional, radix
-from refimpl.numerics import round_to
+from refimpl.evidence.position.shared import in_bfloat16
 from refimpl.position.scaling import (
     dynamic_ntk_frequencies,
     ntk_frequencies,
@@ -76,7 +76,7 @@ by_linear.wrong(
 wrong(
     linear,
     "Frequencies are rounded to bfloat16",
-    output=lambda y: like(round_to(to_host(y), "bfloat16"), y),
+    output=in_bfloat16,
     source="https://github.com/EleutherAI/gpt-neox/issues/1016",
 )
 

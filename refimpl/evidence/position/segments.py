@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import like
 from refimpl.evidence import Case, Claim, Evidence, wide
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.evidence.position.shared import runs, starts_shift_everything
 from refimpl.position.segments import multimodal_positions
 
@@ -93,63 +93,40 @@ def text_after_a_long_video(rng, shape):
 # ------------------------------------------------------------------------------------- mutants
 
 
-def _segmentwise(start, segments, advance, cells=None):
-    """Positions by another rule for what follows, or for the cells of a grid."""
+def _terms(start, *, segments):
+    return {"begin": start, "segments": segments, "advance": max, "scale": 1, "shift": 0}
+
+
+def _segmentwise(begin, segments, advance, scale, shift, axes=(0, 1, 2)):
+    """Positions, where cells of a grid are scaled, and what follows is further by ``advance``."""
     found, at = [np.zeros((3, 0))], 0
     for segment in segments:
-        grid = (segment, 1, 1) if isinstance(segment, int) else tuple(segment)
-        index = np.array(list(np.ndindex(grid)), float).reshape(-1, 3).T
-        if isinstance(segment, int):
-            index = np.broadcast_to(index[:1], index.shape)
-        elif cells is not None:
-            index = cells(index, grid)
-        found.append(at + index)
-        at += segment if isinstance(segment, int) else advance(grid)
-    return like(np.concatenate(found, axis=-1), start) + start[..., None, None]
+        is_text = isinstance(segment, int)
+        grid = (segment, 1, 1) if is_text else tuple(segment)
+        cells = np.array(list(np.ndindex(grid)), float).reshape(-1, 3).T
+        found.append(at + (cells[[0, 0, 0]] if is_text else cells[[*axes]] * scale + shift))
+        at += segment if is_text else advance(grid)
+    return like(np.concatenate(found, axis=-1), begin) + begin[..., None, None]
 
 
-@places.mutant
-def frames_forgotten(start, *, segments):
-    """Text after a video starts at c + max(H, W), whatever the number of frames is"""
-    return _segmentwise(start, segments, lambda grid: max(grid[1:]))
-
-
-@places.mutant
-def number_of_tokens(start, *, segments):
-    """What follows a grid starts after as many numbers as it has tokens"""
-    return _segmentwise(start, segments, np.prod)
-
-
-@places.mutant
-def one_number_for_a_grid(start, *, segments):
-    """What follows a grid starts one after its start"""
-    return _segmentwise(start, segments, lambda grid: 1)
-
-
-@places.mutant
-def time_stands_still(start, *, segments):
-    """All frames of a video have the time of the first"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells * [[0], [1], [1]])
-
-
-@places.mutant(source="https://github.com/vllm-project/vllm/pull/29425")
-def height_stands_still(start, *, segments):
-    """All rows of a grid have the height of the first"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells * [[1], [0], [1]])
-
-
-@places.mutant
-def rows_and_columns_exchanged(start, *, segments):
-    """Height and width of a grid are exchanged"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells[[0, 2, 1]])
-
-
-@places.mutant
-def grids_from_one(start, *, segments):
-    """Rows and columns of a grid count from 1"""
-    return _segmentwise(start, segments, max, lambda cells, grid: cells + [[0], [1], [1]])
-
-
+book = Textbook(places, _terms, _segmentwise)
+book.wrong(
+    "Text after a video starts at c + max(H, W), whatever the number of frames is",
+    name="frames_forgotten",
+    advance=lambda t: lambda grid: max(grid[1:]),
+)
+book.wrong(
+    "What follows a grid starts after as many numbers as it has tokens", advance=lambda t: np.prod
+)
+book.wrong("What follows a grid starts one after its start", advance=lambda t: lambda grid: 1)
+book.wrong("All frames of a video have the time of the first", scale=[[0], [1], [1]])
+book.wrong(
+    "All rows of a grid have the height of the first",
+    scale=[[1], [0], [1]],
+    source="https://github.com/vllm-project/vllm/pull/29425",
+)
+book.wrong("Height and width of a grid are exchanged", axes=(0, 2, 1))
+book.wrong("Rows and columns of a grid count from 1", shift=[[0], [1], [1]])
 wrong(places, "The start is ignored: numbers begin at 0", arrays={"start": lambda x: 0 * x})
 
 

@@ -4,9 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from refimpl.backend import like, namespace, to_host
 from refimpl.evidence import Claim, wide
+from refimpl.numerics import round_to
 
-OTHER = {"half": "interleaved", "interleaved": "half"}
+_OPPOSITE = (
+    ("half", "interleaved"),
+    ("features", "pairs"),
+    ("sin_first", "cos_first"),
+    ("k_minus_q", "q_minus_k"),
+    ("paper", "code"),
+    ("query", "key"),
+    ("split", "geometric"),
+    ("classical", "three_eighths"),
+)
+OTHER = dict(_OPPOSITE) | {b: a for a, b in _OPPOSITE}
+"""The other one of two conventions."""
+
+
+def by_place(positions):
+    """0, 1, 2, ... in place of positions, which forgets a cache and padding."""
+    return 0 * positions + namespace(positions).arange(positions.shape[-1])
+
+
+def in_bfloat16(x):
+    return like(round_to(to_host(x).astype(np.float64), "bfloat16"), x)
 
 
 # --------------------------------------------------------------- positions of queries and keys

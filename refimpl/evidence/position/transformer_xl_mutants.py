@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refimpl.backend import namespace
 from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.position.shared import by_place
 from refimpl.evidence.position.transformer_xl import logits, shift
 from refimpl.position.transformer_xl import relative_shift, transformer_xl_logits
 
@@ -51,7 +52,7 @@ wrong(
     logits,
     "Queries after a memory count from 0",
     options={"clip": True},
-    arrays={"query_positions": lambda x: x * 0 + namespace(x).arange(x.shape[-1])},
+    arrays={"query_positions": by_place},
 )
 
 

@@ -8,10 +8,8 @@ from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, wide
 from refimpl.evidence.laws import distance_alone_matters
 from refimpl.evidence.mistakes import wrong
-from refimpl.evidence.position.shared import after_a_cache, in_order, padded
+from refimpl.evidence.position.shared import OTHER, after_a_cache, in_order, padded
 from refimpl.position.universal import universal_relative_weights
-
-_OTHER = {"k_minus_q": "q_minus_k", "q_minus_k": "k_minus_q"}
 
 universal = Evidence(
     universal_relative_weights,
@@ -96,7 +94,7 @@ universal.law(distance_alone_matters(100))
 def upside_down_in_the_other_order(f, case):
     """A table upside down, in the other order, is the same"""
     weights, table, *positions = case.arrays
-    other = case.with_options(order=_OTHER[case.options["order"]])
+    other = case.with_options(order=OTHER[case.options["order"]])
     turned = other.with_arrays(weights, table[..., ::-1], *positions)
     yield Claim(turned.call(f), case.call(f), 0.0)
 
@@ -147,7 +145,7 @@ def one_key(rng, shape):
 wrong(
     universal,
     "The table is read in the other order: query minus key for key minus query, or the reverse",
-    options={"order": _OTHER.get},
+    options={"order": OTHER.get},
 )
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from refimpl.backend import like, to_host
+from refimpl.backend import to_host
 from refimpl.evidence.mistakes import wrong
-from refimpl.evidence.position.shared import OTHER
+from refimpl.evidence.position.shared import OTHER, in_bfloat16
 from refimpl.evidence.position.xpos import xpos
-from refimpl.numerics import round_to
 from refimpl.position.rotary import rotary_embedding
 from refimpl.position.xpos import xpos_embedding
 
-_OTHER_ROLE = {"query": "key", "key": "query"}
-
-
-wrong(xpos, "Queries decay and keys grow", options={"role": _OTHER_ROLE.get})
+wrong(xpos, "Queries decay and keys grow", options={"role": OTHER.get})
 
 
 @xpos.mutant(source="https://github.com/Dao-AILab/flash-attention/issues/522")
@@ -46,11 +40,11 @@ def queries_are_their_own_centre(x, positions, **options):
     return xpos_embedding(x, positions, **options | {"centre": centre})
 
 
-@xpos.mutant
-def positions_in_bfloat16(x, positions, **options):
-    """Positions are rounded to bfloat16: from 257 on they collide"""
-    rounded = round_to(to_host(positions).astype(np.float64), "bfloat16")
-    return xpos_embedding(x, like(rounded, x), **options)
+wrong(
+    xpos,
+    "Positions are rounded to bfloat16: from 257 on they collide",
+    arrays={"positions": in_bfloat16},
+)
 
 
 @xpos.mutant
@@ -84,7 +78,7 @@ def xpos_of_the_other_pairing(x, positions, **options):
 @xpos.mutant(gradient=True)
 def gradient_of_the_other_role(g, x, positions, **options):
     """The backward pass scales by the power of the other role"""
-    return xpos_embedding.vjp(g, x, positions, **options | {"role": _OTHER_ROLE[options["role"]]})
+    return xpos_embedding.vjp(g, x, positions, **options | {"role": OTHER[options["role"]]})
 
 
 @xpos.mutant(gradient=True)
