@@ -10,9 +10,14 @@ import numpy as np
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
 from refimpl.evidence.gaussian.pairs import OF_MEANS, in_order, symmetric
-from refimpl.evidence.gaussian.samples import covariance, integer_factor
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
+    covariance,
+    integer_factor,
+    recoordinated,
+    uncoupled,
+)
 from refimpl.formula import upcast
 from refimpl.gaussian.affine_invariant import calvo_oller_bound, fisher_rao_same_mean
 from refimpl.gaussian.divergence import gaussian_kl

@@ -6,8 +6,8 @@ import math
 
 from refimpl.backend import eigh, namespace, solve
 from refimpl.evidence.gaussian.affine_invariant import bound, same_mean
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
 from refimpl.gaussian.affine_invariant import calvo_oller_bound, fisher_rao_same_mean
 
 register_arguments(bound)

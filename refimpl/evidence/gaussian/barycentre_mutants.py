@@ -5,8 +5,7 @@ from __future__ import annotations
 from refimpl.backend import cholesky, eigh, namespace
 from refimpl.core import symmetric_part
 from refimpl.evidence.gaussian.barycentre import barycentre
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
-from refimpl.evidence.gaussian.optimal_map_mutants import power
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled, power
 from refimpl.gaussian.barycentre import bures_barycentre
 
 

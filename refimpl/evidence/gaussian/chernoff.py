@@ -27,7 +27,7 @@ from refimpl.evidence.gaussian.pairs import (
     vanishes_at_equality,
 )
 from refimpl.evidence.gaussian.renyi import below_one, power_integral
-from refimpl.evidence.gaussian.samples import covariance, integer_factor
+from refimpl.evidence.gaussian.shared import covariance, integer_factor
 from refimpl.formula import upcast
 from refimpl.gaussian.chernoff import chernoff_coefficient, chernoff_information
 from refimpl.gaussian.divergence import gaussian_kl

@@ -9,15 +9,18 @@ import numpy as np
 from refimpl.backend import cholesky, namespace
 from refimpl.core import whiten
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
 from refimpl.evidence.gaussian.pairs import far_apart, generic, graded, same_covariance
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    LOG_2PI,
+    change_of_unit,
     covariance,
     displacement,
     graded_units,
     integer_factor,
+    recoordinated,
     rescale,
     symmetric_part,
+    uncoupled,
 )
 from refimpl.formula import upcast
 from refimpl.gaussian.condition import (
@@ -30,7 +33,6 @@ from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.moments import gaussian_quadratic_covariance
 from refimpl.gaussian.precision import precision_from_covariance
 
-_LOG_2PI = math.log(2 * math.pi)
 _BUDGET = Budget(k=8.0, floor=16.0)
 
 conditional = Evidence(
@@ -403,7 +405,7 @@ def certainty_wins(rng, shape):
     """A = 0, B = I: c = a, C = 0, and the weight is log q(a)"""
     a, b = (rng.integers(-4, 5, s).astype(float) for s in (shape.mean_p, shape.mean_q))
     zero = np.zeros(shape.cov_p)
-    weight = -0.5 * (shape.axes["d"] * _LOG_2PI + ((a - b) ** 2).sum(axis=-1))
+    weight = -0.5 * (shape.axes["d"] * LOG_2PI + ((a - b) ** 2).sum(axis=-1))
     return Case((a, zero, b, zero + np.eye(shape.axes["d"]))), (weight, a, zero)
 
 

@@ -6,12 +6,8 @@ import math
 
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
 from refimpl.core import matvec, outer
-from refimpl.evidence.gaussian.condition import _LOG_2PI, conditional, fisher, product
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
-from refimpl.evidence.gaussian.parametrisation_mutants import (
-    diagonal_of,
-    transposed,
-)
+from refimpl.evidence.gaussian.condition import conditional, fisher, product
+from refimpl.evidence.gaussian.shared import LOG_2PI, diagonal_of, off_diagonal_doubled, transposed
 from refimpl.gaussian.condition import (
     fisher_information_metric,
     gaussian_conditional,
@@ -148,7 +144,7 @@ def weight_with_the_product_covariance(mean_p, cov_p, mean_q, cov_q, /):
     delta = mean_p - mean_q
     squares = (delta * solve(cov, delta[..., None])[..., 0]).sum(axis=-1)
     logdet = logdet_from_cholesky(cholesky(cov))
-    return -0.5 * (delta.shape[-1] * _LOG_2PI + logdet + squares), mean, cov
+    return -0.5 * (delta.shape[-1] * LOG_2PI + logdet + squares), mean, cov
 
 
 @product.mutant

@@ -6,20 +6,25 @@ import math
 
 import numpy as np
 
-from refimpl.backend import cholesky, like, namespace
+from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    LOG_2PI,
+    change_of_unit,
     covariance,
     diagonal_covariance,
     displacement,
     graded_units,
+    host_units,
     integer_factor,
+    recoordinated,
     rescale,
+    sigma_points,
+    uncoupled,
 )
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_entropy, gaussian_log_density
 
-_LOG_2PI = math.log(2 * math.pi)
 _SIZES = {"d": Sizes(1, 1, 12)}
 
 density = Evidence(
@@ -104,7 +109,7 @@ def changes_of_unit_add_the_jacobian(f, case):
     units, order = change_of_unit(x)
     value = f(x, mean, cov)
     moved = f((x * units)[..., order], (mean * units)[..., order], recoordinated(cov, units, order))
-    jacobian = float(np.log(np.abs(_host_units(x.shape[-1]))).sum())
+    jacobian = float(np.log(np.abs(host_units(x.shape[-1]))).sum())
     yield Claim(moved, value - jacobian, 4 * (abs(value) + x.shape[-1]))
 
 
@@ -144,7 +149,7 @@ def standard_normal(rng, shape):
     """N(0, I): -(d log 2 pi + |x|^2)/2"""
     x = rng.standard_normal(shape.x)
     cov = np.broadcast_to(np.eye(shape.axes["d"]), shape.cov).copy()
-    answer = -0.5 * (x.shape[-1] * _LOG_2PI + (x * x).sum(axis=-1))
+    answer = -0.5 * (x.shape[-1] * LOG_2PI + (x * x).sum(axis=-1))
     return Case((x, np.zeros(shape.mean), cov)), answer
 
 
@@ -154,7 +159,7 @@ def independent_coordinates(rng, shape):
     case = diagonal(rng, shape)
     x, mean, cov = case.arrays
     variances = np.diagonal(cov, axis1=-2, axis2=-1)
-    terms = _LOG_2PI + np.log(variances) + (x - mean) ** 2 / variances
+    terms = LOG_2PI + np.log(variances) + (x - mean) ** 2 / variances
     return case, -0.5 * terms.sum(axis=-1)
 
 
@@ -165,7 +170,7 @@ def integer_cholesky_factor(rng, shape):
     z = rng.integers(-3, 4, shape.x).astype(float)
     x = (factor @ z[..., None])[..., 0]
     d = shape.axes["d"]
-    answer = -0.5 * (d * (_LOG_2PI + 2 * math.log(2)) + (z * z).sum(axis=-1))
+    answer = -0.5 * (d * (LOG_2PI + 2 * math.log(2)) + (z * z).sum(axis=-1))
     return Case((x, np.zeros(shape.mean), factor @ factor.swapaxes(-1, -2))), answer
 
 
@@ -220,7 +225,7 @@ def changes_of_unit_add_their_logarithm(f, case):
     (cov,) = case.arrays
     units, order = change_of_unit(cov)
     value = f(cov)
-    jacobian = float(np.log(np.abs(_host_units(cov.shape[-1]))).sum())
+    jacobian = float(np.log(np.abs(host_units(cov.shape[-1]))).sum())
     scale = 4 * (abs(value) + 8 * cov.shape[-1])
     yield Claim(f(recoordinated(cov, units, order)), value + jacobian, scale)
 
@@ -249,12 +254,6 @@ def minus_the_mean_log_density(f, case):
     yield Claim(f(cov), expected, 4 * (abs(expected) + 8 * cov.shape[-1]))
 
 
-def sigma_points(cov):
-    """Points (..., 2d, d) whose mean value of any quadratic is its expectation under N(0, cov)."""
-    columns = cholesky(upcast(cov)).swapaxes(-1, -2) * math.sqrt(cov.shape[-1])
-    return namespace(cov).concatenate([columns, -columns], axis=-2)
-
-
 # ---------------------------------------------------------------------------- entropy: closed forms
 
 
@@ -270,32 +269,5 @@ def entropy_of_independent_coordinates(rng, shape):
 def entropy_from_integer_factor(rng, shape):
     """S = L L^T with 2 on the diagonal of L: d (1 + log 2 pi + log 4)/2"""
     factor = integer_factor(rng, shape.cov)
-    answer = 0.5 * shape.axes["d"] * (1 + _LOG_2PI + math.log(4))
+    answer = 0.5 * shape.axes["d"] * (1 + LOG_2PI + math.log(4))
     return Case((factor @ factor.swapaxes(-1, -2),)), np.full(shape.batch, answer)
-
-
-# -------------------------------------------------------------------- moves that change no rounding
-
-
-def _host_units(d):
-    """Units -1/2, 1, 2, -1/2, ... of the coordinates."""
-    return np.resize([-0.5, 1.0, 2.0], d)
-
-
-def change_of_unit(reference):
-    """Units in the reference's type, and a permutation: exact in every precision."""
-    d = reference.shape[-1]
-    units = _host_units(d).astype(reference.dtype)
-    return like(units, reference), like(np.roll(np.arange(d), 1), reference)
-
-
-def recoordinated(cov, units, order):
-    scaled = cov * units[:, None] * units
-    return scaled[..., order, :][..., order]
-
-
-def uncoupled(cov, k):
-    """cov without the correlations between the first k coordinates and the others."""
-    block = np.arange(cov.shape[-1]) < k
-    keep = like((block[:, None] == block).astype(cov.dtype), cov)
-    return cov * keep

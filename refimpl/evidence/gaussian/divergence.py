@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import entropy_sizes, sigma_points
+from refimpl.evidence.gaussian.density import entropy_sizes
 from refimpl.evidence.gaussian.pairs import (
     OF_MEANS,
     depends_on_the_difference_of_means,
@@ -28,7 +28,7 @@ from refimpl.evidence.gaussian.pairs import (
     symmetric,
     vanishes_at_equality,
 )
-from refimpl.evidence.gaussian.samples import covariance, integer_factor
+from refimpl.evidence.gaussian.shared import covariance, integer_factor, sigma_points
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_entropy, gaussian_log_density
 from refimpl.gaussian.divergence import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve, solve_triangular
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.divergence import cross_entropy, jeffreys, kl
 from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
 from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.divergence import (
     gaussian_cross_entropy,

@@ -9,8 +9,8 @@ import numpy as np
 from refimpl.backend import erf, like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
+from refimpl.evidence.gaussian.shared import change_of_unit, recoordinated
 from refimpl.formula import upcast
 from refimpl.gaussian.energy import (
     energy_distance,

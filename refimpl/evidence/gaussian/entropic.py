@@ -8,9 +8,15 @@ import numpy as np
 
 from refimpl.backend import cholesky, like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
 from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
-from refimpl.evidence.gaussian.samples import diagonal_covariance, integer_factor
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
+    diagonal_covariance,
+    integer_factor,
+    recoordinated,
+    trace,
+    uncoupled,
+)
 from refimpl.evidence.gaussian.transport import (
     diagonal,
     each_regime,
@@ -20,7 +26,7 @@ from refimpl.evidence.gaussian.transport import (
     near_equal,
     unlike_sizes,
 )
-from refimpl.evidence.gaussian.transport_laws import cost_scale, trace
+from refimpl.evidence.gaussian.transport_laws import cost_scale
 from refimpl.formula import upcast
 from refimpl.gaussian.entropic import entropic_wasserstein_squared, sinkhorn_divergence
 from refimpl.gaussian.transport import wasserstein_squared

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace, svdvals
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.entropic import cost, sinkhorn
-from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled, trace
 from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.entropic import entropic_wasserstein_squared, sinkhorn_divergence
 

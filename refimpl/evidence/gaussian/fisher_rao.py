@@ -11,9 +11,8 @@ import numpy as np
 from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import parametrised, variation
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.pairs import OF_MEANS, in_order, symmetric
-from refimpl.evidence.gaussian.samples import integer_factor
+from refimpl.evidence.gaussian.shared import change_of_unit, integer_factor, recoordinated
 from refimpl.formula import upcast
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.fisher_rao import (

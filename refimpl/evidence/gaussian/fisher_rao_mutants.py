@@ -5,101 +5,90 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import namespace
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.fisher_rao import diagonal, same_covariance, univariate
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.fisher_rao import fisher_rao_diagonal, fisher_rao_same_covariance
 
 # --------------------------------------------------------------------- one and several coordinates
 
 
-def _register(of, norm):
-    """Mistakes with the distances of the coordinates, of which ``norm`` makes one number."""
-    f = of.formula
-
-    def with_q(mean_p, var_p, mean_q, var_q, change):
-        """The distance with a changed Q, from delta^2, sigma_p and sigma_q."""
-        xp = namespace(mean_p)
-        q = change((mean_p - mean_q) ** 2, xp.sqrt(var_p), xp.sqrt(var_q))
-        return norm(2 * math.sqrt(2) * xp.arcsinh(xp.sqrt(q)))
-
-    @of.mutant
-    def hyperbolic_metric(mean_p, var_p, mean_q, var_q, /):
-        """the hyperbolic plane's own distance, without the factor sqrt(2)"""
-        return f(mean_p, var_p, mean_q, var_q) / math.sqrt(2)
-
-    @of.mutant
-    def squared(mean_p, var_p, mean_q, var_q, /):
-        """the square of the distance"""
-        return f(mean_p, var_p, mean_q, var_q) ** 2
-
-    @of.mutant(source="https://github.com/judelo/gmmot/issues/1")
-    def variances_as_deviations(mean_p, var_p, mean_q, var_q, /):
-        """variances are taken for standard deviations"""
-        return f(mean_p, var_p**2, mean_q, var_q**2)
-
-    @of.mutant
-    def means_not_halved(mean_p, var_p, mean_q, var_q, /):
-        """the square of the means' difference is not halved"""
-
-        def change(square, sigma_p, sigma_q):
-            return (square + (sigma_p - sigma_q) ** 2) / (4 * sigma_p * sigma_q)
-
-        return with_q(mean_p, var_p, mean_q, var_q, change)
-
-    @of.mutant
-    def deviations_added(mean_p, var_p, mean_q, var_q, /):
-        """the deviations are added, not subtracted: arcosh in place of arsinh"""
-
-        def change(square, sigma_p, sigma_q):
-            return (square / 2 + (sigma_p + sigma_q) ** 2) / (4 * sigma_p * sigma_q)
-
-        return with_q(mean_p, var_p, mean_q, var_q, change)
-
-    @of.mutant
-    def means_ignored(mean_p, var_p, mean_q, var_q, /):
-        """the means are ignored"""
-        return f(mean_q, var_p, mean_q, var_q)
-
-    @of.mutant
-    def flat_distance(mean_p, var_p, mean_q, var_q, /):
-        """the straight line's length in the metric half way, without the curvature"""
-
-        def change(square, sigma_p, sigma_q):
-            q = (square / 2 + (sigma_p - sigma_q) ** 2) / (sigma_p + sigma_q) ** 2
-            return namespace(q).sinh(namespace(q).sqrt(q)) ** 2
-
-        return with_q(mean_p, var_p, mean_q, var_q, change)
-
-    @of.mutant(gradient=True)
-    def gradient_sign_of_means(g, mean_p, var_p, mean_q, var_q, /):
-        """the gradients in the means have each other's sign"""
-        dmean_p, dvar_p, dmean_q, dvar_q = f.vjp(g, mean_p, var_p, mean_q, var_q)
-        return -dmean_p, dvar_p, -dmean_q, dvar_q
-
-    @of.mutant(gradient=True)
-    def gradient_in_deviations(g, mean_p, var_p, mean_q, var_q, /):
-        """the gradients are those in the standard deviations"""
-        xp = namespace(mean_p)
-        dmean_p, dvar_p, dmean_q, dvar_q = f.vjp(g, mean_p, var_p, mean_q, var_q)
-        return dmean_p, 2 * xp.sqrt(var_p) * dvar_p, dmean_q, 2 * xp.sqrt(var_q) * dvar_q
-
-    @of.mutant(gradient=True)
-    def gradient_swapped(g, mean_p, var_p, mean_q, var_q, /):
-        """the gradients in p and in q are exchanged"""
-        dmean_p, dvar_p, dmean_q, dvar_q = f.vjp(g, mean_p, var_p, mean_q, var_q)
-        return dmean_q, dvar_q, dmean_p, dvar_p
-
-    @of.mutant(gradient=True)
-    def gradient_without_means(g, mean_p, var_p, mean_q, var_q, /):
-        """the gradients in the variances lack their term with the means"""
-        xp = namespace(mean_p)
-        dmean_p, dvar_p, dmean_q, dvar_q = f.vjp(g, mean_p, var_p, mean_q, var_q)
-        lost = dmean_p * (mean_p - mean_q) / 4
-        return dmean_p, dvar_p + lost / var_p, dmean_q, dvar_q + lost / var_q + 0 * xp.sqrt(var_q)
+def _terms(mean_p, var_p, mean_q, var_q):
+    """The terms of Q = (square/2 + change)/scale, and the function that makes its root an angle."""
+    xp = namespace(mean_p)
+    sigma_p, sigma_q = xp.sqrt(var_p), xp.sqrt(var_q)
+    change, scale = (sigma_p - sigma_q) ** 2, 4 * sigma_p * sigma_q
+    return {
+        "square": (mean_p - mean_q) ** 2,
+        "change": change,
+        "scale": scale,
+        "angle": xp.arcsinh,
+    }
 
 
-_register(univariate, lambda x: x)
-_register(diagonal, lambda x: namespace(x).sqrt((x * x).sum(axis=-1)))
+def _length(square, change, scale, angle):
+    return 2 * math.sqrt(2) * angle(namespace(square).sqrt((square / 2 + change) / scale))
+
+
+def _norm(**terms):
+    return (_length(**terms) ** 2).sum(axis=-1) ** 0.5
+
+
+for book in (Textbook(univariate, _terms, _length), Textbook(diagonal, _terms, _norm)):
+    book.wrong("the square of the means' difference is not halved", square=lambda t: 2 * t.square)
+    book.wrong(
+        "the deviations are added, not subtracted: arcosh in place of arsinh",
+        change=lambda t: t.change + t.scale,
+    )
+    book.wrong(
+        "the straight line's length in the metric half way, without the curvature",
+        scale=lambda t: t.change + t.scale,
+        angle=lambda t: lambda root: root,
+    )
+BOTH = (univariate, diagonal)
+wrong(
+    BOTH,
+    "the hyperbolic plane's own distance, without the factor sqrt(2)",
+    output=lambda y: y / math.sqrt(2),
+)
+wrong(BOTH, "the square of the distance", output=lambda y: y**2)
+wrong(
+    BOTH,
+    "variances are taken for standard deviations",
+    arrays={"var_p": lambda x: x**2, "var_q": lambda x: x**2},
+    source="https://github.com/judelo/gmmot/issues/1",
+)
+wrong(BOTH, "the means are ignored", arrays={"mean_p": "mean_q"})
+wrong(
+    BOTH,
+    "the gradients in the means have each other's sign",
+    gradient={"mean_p": lambda x: -x, "mean_q": lambda x: -x},
+)
+wrong(
+    BOTH,
+    "the gradients are those in the standard deviations",
+    gradient=lambda found, arrays, options: (
+        *(found[0], 2 * arrays[1] ** 0.5 * found[1]),
+        *(found[2], 2 * arrays[3] ** 0.5 * found[3]),
+    ),
+)
+wrong(
+    BOTH,
+    "the gradients in p and in q are exchanged",
+    gradient=lambda found, arrays, options: (*found[2:], *found[:2]),
+)
+
+
+def _without_means(found, arrays, options):
+    dmean_p, dvar_p, dmean_q, dvar_q = found
+    mean_p, var_p, mean_q, var_q = arrays
+    lost = dmean_p * (mean_p - mean_q) / 4
+    return dmean_p, dvar_p + lost / var_p, dmean_q, dvar_q + lost / var_q
+
+
+wrong(
+    BOTH, "the gradients in the variances lack their term with the means", gradient=_without_means
+)
 
 
 @diagonal.mutant
@@ -134,22 +123,27 @@ def mahalanobis_distance(mean_p, mean_q, cov, /):
     return 2 * math.sqrt(2) * xp.sinh(value / (2 * math.sqrt(2)))
 
 
-@same_covariance.mutant
-def own_metric_of_the_plane(mean_p, mean_q, cov, /):
-    """the hyperbolic plane's own distance, without the factor sqrt(2)"""
-    return fisher_rao_same_covariance(mean_p, mean_q, cov) / math.sqrt(2)
-
-
-@same_covariance.mutant
-def square_not_divided_by_four(mean_p, mean_q, cov, /):
-    """arcosh(1 + r^2/2) in place of arcosh(1 + r^2/4)"""
-    return fisher_rao_same_covariance(math.sqrt(2) * mean_p, math.sqrt(2) * mean_q, cov)
-
-
-@same_covariance.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
-def covariance_as_deviation(mean_p, mean_q, cov, /):
-    """the covariance is taken for a standard deviation: it is squared"""
-    return fisher_rao_same_covariance(mean_p, mean_q, cov @ cov)
+wrong(
+    same_covariance,
+    "the hyperbolic plane's own distance, without the factor sqrt(2)",
+    output=lambda y: y / math.sqrt(2),
+)
+wrong(
+    same_covariance,
+    "arcosh(1 + r^2/2) in place of arcosh(1 + r^2/4)",
+    arrays={"mean_p": lambda x: math.sqrt(2) * x, "mean_q": lambda x: math.sqrt(2) * x},
+)
+wrong(
+    same_covariance,
+    "the covariance is taken for a standard deviation: it is squared",
+    arrays={"cov": lambda x: x @ x},
+    source="https://github.com/tensorflow/tensorflow/issues/20261",
+)
+wrong(
+    same_covariance,
+    "the gradient in the covariance counts each off-diagonal entry twice",
+    gradient={"cov": off_diagonal_doubled},
+)
 
 
 @same_covariance.mutant(gradient=True)
@@ -158,10 +152,3 @@ def gradient_of_mahalanobis_distance(g, mean_p, mean_q, cov, /):
     value = fisher_rao_same_covariance(mean_p, mean_q, cov)
     scale = namespace(mean_p).cosh(value / (2 * math.sqrt(2)))
     return fisher_rao_same_covariance.vjp(g * scale, mean_p, mean_q, cov)
-
-
-@same_covariance.mutant(gradient=True)
-def gradient_off_diagonal_doubled(g, mean_p, mean_q, cov, /):
-    """the gradient in the covariance counts each off-diagonal entry twice"""
-    dmean_p, dmean_q, dcov = fisher_rao_same_covariance.vjp(g, mean_p, mean_q, cov)
-    return dmean_p, dmean_q, off_diagonal_doubled(dcov)

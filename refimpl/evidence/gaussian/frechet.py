@@ -6,7 +6,8 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.transport_laws import sensitivity, trace
+from refimpl.evidence.gaussian.shared import trace
+from refimpl.evidence.gaussian.transport_laws import sensitivity
 from refimpl.formula import upcast
 from refimpl.gaussian.frechet import frechet_distance
 from refimpl.gaussian.transport import wasserstein_squared

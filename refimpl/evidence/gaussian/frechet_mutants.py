@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refimpl.backend import eigvalsh, namespace, svdvals
 from refimpl.evidence.gaussian.frechet import frechet
-from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.gaussian.shared import trace
 from refimpl.gaussian.frechet import frechet_distance
 
 

@@ -6,16 +6,18 @@ import numpy as np
 
 from refimpl.backend import eigvalsh, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.optimal_map import integer_map, mapped_pair
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
     SYMMETRIC_MATRIX,
+    change_of_unit,
     covariance,
     diagonal_covariance,
     graded_units,
     integer_factor,
+    recoordinated,
     rescale,
     symmetric_part,
+    trace,
 )
 from refimpl.evidence.gaussian.transport import (
     diagonal,
@@ -25,7 +27,7 @@ from refimpl.evidence.gaussian.transport import (
     near_equal,
     unlike_sizes,
 )
-from refimpl.evidence.gaussian.transport_laws import sensitivity, trace
+from refimpl.evidence.gaussian.transport_laws import sensitivity
 from refimpl.formula import upcast
 from refimpl.gaussian.geodesic import (
     bures_exp,

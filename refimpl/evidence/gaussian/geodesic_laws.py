@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from refimpl.backend import eigvalsh, namespace
 from refimpl.evidence import Claim
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
-from refimpl.evidence.gaussian.geodesic import (
-    exp,
-    log,
-    metric,
-)
-from refimpl.evidence.gaussian.samples import (
-    symmetric_part,
-)
-from refimpl.evidence.gaussian.transport_laws import sensitivity, trace
+from refimpl.evidence.gaussian.geodesic import exp, log, metric
+from refimpl.evidence.gaussian.shared import change_of_unit, recoordinated, symmetric_part, trace
+from refimpl.evidence.gaussian.transport_laws import sensitivity
 from refimpl.formula import upcast
 from refimpl.gaussian.geodesic import (
     bures_exp,

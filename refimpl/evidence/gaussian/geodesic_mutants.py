@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from refimpl.backend import eigh, namespace, solve
 from refimpl.core import symmetric_part
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.geodesic import exp, log, metric, way
-from refimpl.evidence.gaussian.optimal_map_mutants import matrix_of_map, power
+from refimpl.evidence.gaussian.optimal_map_mutants import matrix_of_map
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled, power
 from refimpl.gaussian.geodesic import (
     bures_exp,
     bures_log,

@@ -10,8 +10,7 @@ from refimpl.backend import cholesky, like, namespace
 from refimpl.core import symmetric_part
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.pairs import symmetric
-from refimpl.evidence.gaussian.samples import diagonal_covariance
-from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.gaussian.shared import diagonal_covariance, trace
 from refimpl.formula import upcast
 from refimpl.gaussian.gromov import (
     gaussian_gromov_wasserstein_squared,

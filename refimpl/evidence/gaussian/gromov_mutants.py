@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 
 from refimpl.backend import eigvalsh, namespace
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.gromov import distances, products
-from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled, trace
 from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.gromov import (
     inner_product_gromov_wasserstein_squared,

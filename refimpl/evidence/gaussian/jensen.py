@@ -23,7 +23,7 @@ from refimpl.evidence.gaussian.pairs import (
     symmetric,
     vanishes_at_equality,
 )
-from refimpl.evidence.gaussian.samples import covariance, integer_factor
+from refimpl.evidence.gaussian.shared import covariance, integer_factor
 from refimpl.formula import upcast
 from refimpl.gaussian.divergence import gaussian_kl, jeffreys_divergence
 from refimpl.gaussian.jensen import (

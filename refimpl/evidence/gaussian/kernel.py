@@ -9,9 +9,14 @@ import numpy as np
 from refimpl.backend import eigh, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
 from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
-from refimpl.evidence.gaussian.samples import covariance, displacement
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
+    covariance,
+    displacement,
+    recoordinated,
+    uncoupled,
+)
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_log_density
 from refimpl.gaussian.kernel import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
 from refimpl.core import outer
 from refimpl.evidence.gaussian import pairs_mutants
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
 from refimpl.evidence.gaussian.kernel import kernel, laplace, mmd
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
 from refimpl.gaussian.kernel import (
     gaussian_expected_kernel,
     gaussian_mmd_squared,

@@ -9,7 +9,7 @@ import numpy as np
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.pairs import OF_MEANS
-from refimpl.evidence.gaussian.samples import graded_units
+from refimpl.evidence.gaussian.shared import graded_units
 from refimpl.formula import upcast
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.low_rank import gaussian_kl_low_rank

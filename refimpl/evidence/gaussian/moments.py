@@ -9,9 +9,15 @@ import numpy as np
 
 from refimpl.backend import cholesky, eigh, like
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import sigma_points, uncoupled
 from refimpl.evidence.gaussian.parametrisation import is_symmetric
-from refimpl.evidence.gaussian.samples import SYMMETRIC_MATRIX, covariance, graded_units, rescale
+from refimpl.evidence.gaussian.shared import (
+    SYMMETRIC_MATRIX,
+    covariance,
+    graded_units,
+    rescale,
+    sigma_points,
+    uncoupled,
+)
 from refimpl.formula import upcast
 from refimpl.gaussian.moments import (
     gaussian_quadratic_covariance,

@@ -5,28 +5,20 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import namespace
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
-from refimpl.evidence.gaussian.moments import (
-    FORMS,
-    covariance_form,
-    cumulant,
-    mean_form,
-    second,
+from refimpl.core import matvec, outer, symmetric_part
+from refimpl.evidence.gaussian.moments import FORMS, covariance_form, cumulant, mean_form, second
+from refimpl.evidence.gaussian.shared import (
+    diagonal_matrix,
+    off_diagonal_doubled,
+    trace,
+    transposed,
 )
-from refimpl.evidence.gaussian.parametrisation_mutants import diagonal_matrix, transposed
-from refimpl.gaussian.moments import gaussian_quadratic_cumulant, gaussian_second_moment
-
-
-def _outer(x, y):
-    return x[..., :, None] * y[..., None, :]
-
-
-def _trace(matrix):
-    return namespace(matrix).trace(matrix, axis1=-2, axis2=-1)
+from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
+from refimpl.gaussian.moments import gaussian_quadratic_cumulant
 
 
 def _form(matrix, x):
-    return ((matrix @ x[..., None])[..., 0] * x).sum(axis=-1)
+    return (matvec(matrix, x) * x).sum(axis=-1)
 
 
 # ------------------------------------------------------------------------------ second moment
@@ -35,13 +27,13 @@ def _form(matrix, x):
 @second.mutant
 def mean_product_alone(mean, cov, /):
     """the covariance is forgotten: the product of the mean is returned"""
-    return _outer(mean, mean) + 0 * cov
+    return outer(mean, mean) + 0 * cov
 
 
 @second.mutant
 def mean_subtracted(mean, cov, /):
     """the product of the mean is subtracted instead of added"""
-    return cov - _outer(mean, mean)
+    return cov - outer(mean, mean)
 
 
 @second.mutant
@@ -56,16 +48,16 @@ def squared_norm_on_the_diagonal(mean, cov, /):
     return cov + diagonal_matrix(0 * mean + (mean * mean).sum(axis=-1, keepdims=True))
 
 
-@second.mutant(gradient=True)
-def gradient_takes_g_for_symmetric(g, mean, cov, /):
+@wrong_gradients(second)
+def gradient_takes_g_for_symmetric(found, g, arrays, options):
     """the gradient in the mean is 2 G mean, which takes G for symmetric"""
-    return 2 * (g @ mean[..., None])[..., 0], gaussian_second_moment.vjp(g, mean, cov)[1]
+    return 2 * matvec(g, arrays[0]), found[1]
 
 
-@second.mutant(gradient=True)
-def gradient_not_symmetric(g, mean, cov, /):
+@wrong_gradients(second)
+def gradient_not_symmetric(found, g, arrays, options):
     """the gradient in cov is not made symmetric"""
-    return gaussian_second_moment.vjp(g, mean, cov)[0], g
+    return found[0], g
 
 
 # ----------------------------------------------------------------------- mean of a quadratic form
@@ -80,7 +72,7 @@ def trace_missing(matrix, mean, cov, /):
 @mean_form.mutant
 def product_of_traces(matrix, mean, cov, /):
     """the trace of the product is taken for the product of the traces"""
-    return _trace(matrix) * _trace(cov) + _form(matrix, mean)
+    return trace(matrix) * trace(cov) + _form(matrix, mean)
 
 
 @mean_form.mutant
@@ -101,49 +93,38 @@ def lower_triangle_of_the_matrix(matrix, mean, cov, /):
 # -------------------------------------------------------------------- covariance of quadratic forms
 
 
-def _covariance(left, right, mean, cov, trace=2, linear=4):
+def _covariance_terms(left, right, mean, cov):
+    """tr(A S B S), mean^T A S B mean, and their factors, for the symmetric parts."""
+    left, right = symmetric_part(left), symmetric_part(right)
     product = left @ cov @ right
-    return trace * _trace(product @ cov) + linear * (
-        (product @ mean[..., None])[..., 0] * mean
-    ).sum(axis=-1)
+    return {"trace": trace(product @ cov), "two": 2, "square": _form(product, mean), "four": 4}
 
 
-def _halves(left, right):
-    return (left + transposed(left)) / 2, (right + transposed(right)) / 2
+def _covariance(trace, two, square, four):
+    return two * trace + four * square
+
+
+book = Textbook(covariance_form, _covariance_terms, _covariance)
+book.wrong("the trace lacks its factor 2", two=1)
+book.wrong("the term with the mean has the factor 2 instead of 4", four=2)
+book.wrong(
+    "tr(A S) tr(B S) stands for tr(A S B S)",
+    trace=lambda t: trace(symmetric_part(t.left) @ t.cov) * trace(symmetric_part(t.right) @ t.cov),
+)
 
 
 @covariance_form.mutant
 def matrices_not_symmetric(left, right, mean, cov, /):
     """A and B are not made symmetric: tr(A S B S) is wrong for others"""
-    return _covariance(left, right, mean, cov)
-
-
-@covariance_form.mutant
-def factor_two_missing(left, right, mean, cov, /):
-    """the trace lacks its factor 2"""
-    return _covariance(*_halves(left, right), mean, cov, trace=1)
-
-
-@covariance_form.mutant
-def factor_four_is_two(left, right, mean, cov, /):
-    """the term with the mean has the factor 2 instead of 4"""
-    return _covariance(*_halves(left, right), mean, cov, linear=2)
+    product = left @ cov @ right
+    return 2 * trace(product @ cov) + 4 * _form(product, mean)
 
 
 @covariance_form.mutant
 def mean_product(left, right, mean, cov, /):
     """the mean of the product is returned: the product of the means is not subtracted"""
-    left, right = _halves(left, right)
-    first, second = (_trace(a @ cov) + _form(a, mean) for a in (left, right))
-    return _covariance(left, right, mean, cov) + first * second
-
-
-@covariance_form.mutant
-def product_of_the_traces(left, right, mean, cov, /):
-    """tr(A S) tr(B S) stands for tr(A S B S)"""
-    left, right = _halves(left, right)
-    extra = _trace(left @ cov) * _trace(right @ cov) - _trace(left @ cov @ right @ cov)
-    return _covariance(left, right, mean, cov) + 2 * extra
+    first, second = (trace(x @ cov) + _form(x, mean) for x in (left, right))
+    return covariance_form.formula(left, right, mean, cov) + first * second
 
 
 # ------------------------------------------------------------------- cumulants of quadratic forms
@@ -181,9 +162,8 @@ def factorial_missing(matrix, mean, cov, /, *, order):
 @cumulant.mutant
 def mean_counted_once(matrix, mean, cov, /, *, order):
     """the term with the mean lacks its factor s"""
-    half = (matrix + transposed(matrix)) / 2
     constant = 2 ** (order - 1) * math.factorial(order - 1)
-    return constant * _cumulant(half, mean, cov, order, weight=1)
+    return constant * _cumulant(symmetric_part(matrix), mean, cov, order, weight=1)
 
 
 @cumulant.mutant
@@ -198,35 +178,22 @@ def central_moment(matrix, mean, cov, /, *, order):
 # ------------------------------------------------------------------- gradients of quadratic forms
 
 
-def _register(of):
-    """Wrong gradients, written once for every formula of a quadratic form."""
+wrong(FORMS, "the gradient in the mean lacks its factor 2", gradient={"mean": lambda x: x / 2})
+wrong(
+    FORMS,
+    "the gradient in cov counts each off-diagonal entry twice",
+    gradient={"cov": off_diagonal_doubled},
+)
+for of in FORMS:
 
-    @of.mutant(gradient=True)
-    def gradient_in_the_mean_halved(g, *arrays, **options):
-        """the gradient in the mean lacks its factor 2"""
-        *dmatrices, dmean, dcov = of.formula.vjp(g, *arrays, **options)
-        return *dmatrices, dmean / 2, dcov
-
-    @of.mutant(gradient=True)
-    def gradient_in_cov_off_diagonal_doubled(g, *arrays, **options):
-        """the gradient in cov counts each off-diagonal entry twice"""
-        *others, dcov = of.formula.vjp(g, *arrays, **options)
-        return *others, off_diagonal_doubled(dcov)
-
-    @of.mutant(gradient=True)
-    def gradient_in_the_matrix_without_the_mean(g, *arrays, **options):
+    @wrong_gradients(of)
+    def gradient_in_the_matrix_without_the_mean(found, g, arrays, options, f=of.formula):
         """the gradient in the matrix lacks the term with the mean"""
         *matrices, mean, cov = arrays
-        dmatrix, *_ = of.formula.vjp(g, *matrices, 0 * mean, cov, **options)
-        return dmatrix, *of.formula.vjp(g, *arrays, **options)[1:]
+        return f.vjp(g, *matrices, 0 * mean, cov, **options)[0], *found[1:]
 
-    @of.mutant(gradient=True)
-    def gradient_in_cov_with_the_matrix_as_it_is(g, *arrays, **options):
+    @wrong_gradients(of)
+    def gradient_in_cov_with_the_matrix_as_it_is(found, g, arrays, options):
         """the gradient in cov keeps the antisymmetric part of A"""
-        *others, dcov = of.formula.vjp(g, *arrays, **options)
         skew = (arrays[0] - transposed(arrays[0])) / 2
-        return *others, dcov + g[..., None, None] * skew
-
-
-for of in FORMS:
-    _register(of)
+        return *found[:-1], found[-1] + g[..., None, None] * skew

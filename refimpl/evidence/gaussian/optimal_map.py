@@ -6,8 +6,14 @@ import numpy as np
 
 from refimpl.backend import eigvalsh, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
-from refimpl.evidence.gaussian.samples import diagonal_covariance, integer_factor
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
+    diagonal_covariance,
+    integer_factor,
+    recoordinated,
+    trace,
+    uncoupled,
+)
 from refimpl.evidence.gaussian.transport import (
     diagonal,
     each_regime,
@@ -16,7 +22,6 @@ from refimpl.evidence.gaussian.transport import (
     near_equal,
     unlike_sizes,
 )
-from refimpl.evidence.gaussian.transport_laws import trace
 from refimpl.formula import upcast
 from refimpl.gaussian.optimal_map import optimal_cross_covariance, transport_map
 from refimpl.gaussian.transport import bures_squared, wasserstein_squared

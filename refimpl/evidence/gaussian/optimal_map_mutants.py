@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from refimpl.backend import cholesky, eigh, namespace, solve, solve_triangular, svd
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
+from refimpl.backend import cholesky, namespace, solve, solve_triangular, svd
 from refimpl.evidence.gaussian.optimal_map import cross, map_
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled, power
 from refimpl.gaussian.optimal_map import optimal_cross_covariance, transport_map
-
-
-def power(cov, exponent):
-    """The symmetric power of a positive definite matrix."""
-    values, basis = eigh(cov)
-    powers = namespace(cov).maximum(values, 0) ** exponent
-    return (basis * powers[..., None, :]) @ basis.swapaxes(-1, -2)
 
 
 def matrix_of_map(cov_p, cov_q):

@@ -27,7 +27,7 @@ from refimpl.evidence.gaussian.pairs import (
     uncoupled_blocks,
     vanishes_at_equality,
 )
-from refimpl.evidence.gaussian.samples import covariance, integer_factor
+from refimpl.evidence.gaussian.shared import covariance, integer_factor
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_log_density
 from refimpl.gaussian.divergence import gaussian_kl

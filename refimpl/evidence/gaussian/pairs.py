@@ -8,14 +8,16 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
     covariance,
     diagonal_covariance,
     displacement,
     graded_units,
+    recoordinated,
     rescale,
     symmetric_part,
+    uncoupled,
 )
 
 # ------------------------------------------------------------------------------------------ regimes

@@ -6,7 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
     SYMMETRIC_MATRIX,
     covariance,
     graded_units,

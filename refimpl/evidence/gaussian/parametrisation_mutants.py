@@ -10,24 +10,13 @@ from refimpl.evidence.gaussian.parametrisation import (
     low_rank,
     variance,
 )
+from refimpl.evidence.gaussian.shared import diagonal_matrix, diagonal_of, transposed
 from refimpl.gaussian.parametrisation import (
     covariance_from_cholesky,
     covariance_from_low_rank,
 )
 
 _SCALE_OR_COVARIANCE = "https://github.com/tensorflow/tensorflow/issues/20261"
-
-
-def transposed(matrix):
-    return matrix.swapaxes(-1, -2)
-
-
-def diagonal_matrix(entries):
-    return entries[..., None] * namespace(entries).eye(entries.shape[-1], dtype=entries.dtype)
-
-
-def diagonal_of(matrix):
-    return namespace(matrix).diagonal(matrix, axis1=-2, axis2=-1)
 
 
 # ----------------------------------------------------------------------- from a Cholesky factor

@@ -10,9 +10,9 @@ import numpy as np
 from refimpl.backend import namespace, solve
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian import pairs
-from refimpl.evidence.gaussian.density import change_of_unit
 from refimpl.evidence.gaussian.pairs import OF_MEANS
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
     covariance,
     graded_units,
     integer_factor,

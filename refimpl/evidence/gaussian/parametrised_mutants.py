@@ -6,6 +6,8 @@ import math
 
 from refimpl.backend import namespace, solve
 from refimpl.evidence.gaussian.parametrised import diagonal, inverse, log_variance, triangular
+from refimpl.evidence.gaussian.shared import diagonal_matrix, diagonal_of, identity_of, inverse_of
+from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.parametrised import (
     gaussian_kl_cholesky,
@@ -17,145 +19,126 @@ from refimpl.gaussian.parametrised import (
 # ------------------------------------------------------------------- variances and their logarithms
 
 
-def _register(of, variances):
-    """Mistakes that are made with either; ``variances`` makes them of what is given."""
+def _terms(mean_p, var_p, mean_q, var_q):
+    """delta^2/v_q, t = v_p/v_q, 1, log t, and the factor of all, for each coordinate."""
+    ratio = var_p / var_q
+    return {
+        "squares": (mean_p - mean_q) ** 2 / var_q,
+        "ratio": ratio,
+        "one": 1,
+        "logarithm": namespace(ratio).log(ratio),
+        "half": 0.5,
+    }
 
-    def terms(mean_p, scale_p, mean_q, scale_q):
-        """delta^2/v_q, and t = v_p/v_q."""
-        var_p, var_q = variances(scale_p), variances(scale_q)
-        return (mean_p - mean_q) ** 2 / var_q, var_p / var_q
 
-    def kl(squares, ratio, logarithm):
-        return 0.5 * (squares + ratio - 1 - logarithm).sum(axis=-1)
+def _terms_of_logarithms(mean_p, log_var_p, mean_q, log_var_q):
+    exp = namespace(mean_p).exp
+    return _terms(mean_p, exp(log_var_p), mean_q, exp(log_var_q))
 
-    @of.mutant(source="https://github.com/tensorforce/tensorforce/issues/107")
-    def swapped(mean_p, scale_p, mean_q, scale_q, /):
-        """p and q are swapped: KL(q || p)"""
-        return of.formula(mean_q, scale_q, mean_p, scale_p)
 
-    @of.mutant
-    def half_missing(mean_p, scale_p, mean_q, scale_q, /):
-        """the factor 1/2 is missing"""
-        return 2 * of.formula(mean_p, scale_p, mean_q, scale_q)
+def _whole(squares, ratio, one, logarithm, half):
+    return half * (squares + ratio - one - logarithm).sum(axis=-1)
 
-    @of.mutant
-    def averaged_over_dimensions(mean_p, scale_p, mean_q, scale_q, /):
-        """the terms are averaged over the coordinates, not added"""
-        return of.formula(mean_p, scale_p, mean_q, scale_q) / mean_p.shape[-1]
 
-    @of.mutant
-    def mean_term_missing(mean_p, scale_p, mean_q, scale_q, /):
-        """the means are ignored"""
-        return of.formula(mean_q, scale_p, mean_q, scale_q)
+for book in (
+    Textbook(diagonal, _terms, _whole),
+    Textbook(log_variance, _terms_of_logarithms, _whole),
+):
+    book.wrong(
+        "the terms are averaged over the coordinates, not added",
+        half=lambda t: t.half / t.mean_p.shape[-1],
+    )
+    book.wrong(
+        "the difference of the means is divided by the variance of p",
+        squares=lambda t: t.squares / t.ratio,
+    )
+    book.wrong(
+        "the difference of the means is not squared",
+        squares=lambda t: t.squares / abs(t.mean_p - t.mean_q),
+    )
+    book.wrong(
+        "the logarithm has the wrong sign",
+        logarithm=lambda t: -t.logarithm,
+        source="https://github.com/FluxML/model-zoo/pull/147",
+    )
+    book.wrong("the logarithm lacks its factor 1/2", logarithm=lambda t: 2 * t.logarithm)
+    book.wrong(
+        "the logarithm is that of the standard deviations, half of it",
+        logarithm=lambda t: t.logarithm / 2,
+    )
+    book.wrong("1 is not subtracted from the ratio of the variances", one=0)
 
-    @of.mutant
-    def mean_term_with_variance_of_p(mean_p, scale_p, mean_q, scale_q, /):
-        """the difference of the means is divided by the variance of p"""
-        squares, _ = terms(mean_p, scale_q, mean_q, scale_p)
-        _, ratio = terms(mean_p, scale_p, mean_q, scale_q)
-        return kl(squares, ratio, namespace(ratio).log(ratio))
+BOTH = (diagonal, log_variance)
+_SWAPPED = "https://github.com/tensorforce/tensorforce/issues/107"
+wrong(BOTH, "the factor 1/2 is missing", output=lambda y: 2 * y)
+wrong(BOTH, "the means are ignored", arrays={"mean_p": "mean_q"})
+wrong(BOTH, "the result is in bits, not nats", output=lambda y: y / math.log(2))
+for of, scale, one in ((diagonal, "var", 1), (log_variance, "log_var", 0)):
+    scale_p, scale_q = f"{scale}_p", f"{scale}_q"
+    wrong(
+        of,
+        "p and q are swapped: KL(q || p)",
+        arrays={"mean_p": "mean_q", scale_p: scale_q, "mean_q": "mean_p", scale_q: scale_p},
+        source=_SWAPPED,
+    )
+    wrong(
+        of,
+        "q is ignored and N(0, I) taken",
+        arrays={"mean_q": lambda x: 0 * x, scale_q: lambda x, one=one: 0 * x + one},
+    )
+    wrong(
+        of,
+        "the gradients in the variances lack their factor 1/2",
+        gradient={scale_p: lambda x: 2 * x, scale_q: lambda x: 2 * x},
+    )
 
-    @of.mutant
-    def mean_term_not_squared(mean_p, scale_p, mean_q, scale_q, /):
-        """the difference of the means is not squared"""
-        squares, ratio = terms(mean_p, scale_p, mean_q, scale_q)
-        scaled = squares / abs(mean_p - mean_q)
-        return kl(scaled, ratio, namespace(ratio).log(ratio))
-
-    @of.mutant(source="https://github.com/FluxML/model-zoo/pull/147")
-    def logarithm_sign(mean_p, scale_p, mean_q, scale_q, /):
-        """the logarithm has the wrong sign"""
-        squares, ratio = terms(mean_p, scale_p, mean_q, scale_q)
-        return kl(squares, ratio, -namespace(ratio).log(ratio))
-
-    @of.mutant
-    def logarithm_doubled(mean_p, scale_p, mean_q, scale_q, /):
-        """the logarithm lacks its factor 1/2"""
-        squares, ratio = terms(mean_p, scale_p, mean_q, scale_q)
-        return kl(squares, ratio, 2 * namespace(ratio).log(ratio))
-
-    @of.mutant
-    def logarithm_halved(mean_p, scale_p, mean_q, scale_q, /):
-        """the logarithm is that of the standard deviations, half of it"""
-        squares, ratio = terms(mean_p, scale_p, mean_q, scale_q)
-        return kl(squares, ratio, namespace(ratio).log(ratio) / 2)
-
-    @of.mutant
-    def one_not_subtracted(mean_p, scale_p, mean_q, scale_q, /):
-        """1 is not subtracted from the ratio of the variances"""
-        return of.formula(mean_p, scale_p, mean_q, scale_q) + mean_p.shape[-1] / 2
-
-    @of.mutant
-    def against_the_standard_normal(mean_p, scale_p, mean_q, scale_q, /):
-        """q is ignored and N(0, I) taken"""
-        var_p = variances(scale_p)
-        return kl(mean_p * mean_p, var_p, namespace(var_p).log(var_p))
-
-    @of.mutant
-    def bits(mean_p, scale_p, mean_q, scale_q, /):
-        """the result is in bits, not nats"""
-        return of.formula(mean_p, scale_p, mean_q, scale_q) / math.log(2)
-
-    @of.mutant(gradient=True)
-    def gradient_sign_of_means(g, mean_p, scale_p, mean_q, scale_q, /):
-        """the gradients in the means have each other's sign"""
-        dmean_p, dp, dmean_q, dq = of.formula.vjp(g, mean_p, scale_p, mean_q, scale_q)
-        return -dmean_p, dp, -dmean_q, dq
-
-    @of.mutant(gradient=True)
-    def gradient_half_missing(g, mean_p, scale_p, mean_q, scale_q, /):
-        """the gradients in the variances lack their factor 1/2"""
-        dmean_p, dp, dmean_q, dq = of.formula.vjp(g, mean_p, scale_p, mean_q, scale_q)
-        return dmean_p, 2 * dp, dmean_q, 2 * dq
-
-    @of.mutant(gradient=True)
-    def gradient_swapped(g, mean_p, scale_p, mean_q, scale_q, /):
-        """the gradients in p and in q are exchanged"""
-        dmean_p, dp, dmean_q, dq = of.formula.vjp(g, mean_p, scale_p, mean_q, scale_q)
-        return dmean_q, dq, dmean_p, dp
-
-    @of.mutant(gradient=True)
-    def gradient_without_means(g, mean_p, scale_p, mean_q, scale_q, /):
+    @wrong_gradients(of)
+    def gradient_without_means(found, g, arrays, options, f=of.formula):
         """the gradient in the variance of q lacks the term with the means"""
-        dmean_p, dp, dmean_q, _ = of.formula.vjp(g, mean_p, scale_p, mean_q, scale_q)
-        *_, dq = of.formula.vjp(g, mean_q, scale_p, mean_q, scale_q)
-        return dmean_p, dp, dmean_q, dq
+        return *found[:3], f.vjp(g, arrays[2], *arrays[1:])[3]
 
 
-_register(diagonal, lambda var: var)
-_register(log_variance, lambda log_var: namespace(log_var).exp(log_var))
-
-
-@diagonal.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
-def variances_as_deviations(mean_p, var_p, mean_q, var_q, /):
-    """variances are taken for standard deviations: they are squared"""
-    return gaussian_kl_diagonal(mean_p, var_p**2, mean_q, var_q**2)
-
-
-@diagonal.mutant
-def variances_as_precisions(mean_p, var_p, mean_q, var_q, /):
-    """variances are taken for precisions"""
-    return gaussian_kl_diagonal(mean_p, 1 / var_p, mean_q, 1 / var_q)
+wrong(
+    BOTH,
+    "the gradients in the means have each other's sign",
+    gradient={"mean_p": lambda x: -x, "mean_q": lambda x: -x},
+)
+wrong(
+    BOTH,
+    "the gradients in p and in q are exchanged",
+    gradient=lambda found, arrays, options: (*found[2:], *found[:2]),
+)
+wrong(
+    diagonal,
+    "variances are taken for standard deviations: they are squared",
+    arrays={"var_p": lambda x: x**2, "var_q": lambda x: x**2},
+    source="https://github.com/tensorflow/tensorflow/issues/20261",
+)
+wrong(
+    diagonal,
+    "variances are taken for precisions",
+    arrays={"var_p": lambda x: 1 / x, "var_q": lambda x: 1 / x},
+)
+wrong(
+    diagonal,
+    "the gradients are those in the standard deviations",
+    gradient=lambda found, arrays, options: (
+        *(found[0], 2 * arrays[1] ** 0.5 * found[1]),
+        *(found[2], 2 * arrays[3] ** 0.5 * found[3]),
+    ),
+)
+wrong(
+    log_variance,
+    "logarithms of variances are taken for those of standard deviations: they are doubled",
+    arrays={"log_var_p": lambda x: 2 * x, "log_var_q": lambda x: 2 * x},
+    source="https://github.com/keras-team/keras/issues/3169",
+)
 
 
 @diagonal.mutant
 def variances_as_logarithms(mean_p, var_p, mean_q, var_q, /):
     """variances are taken for their logarithms"""
     return gaussian_kl_log_variance(mean_p, var_p, mean_q, var_q)
-
-
-@diagonal.mutant(gradient=True)
-def gradient_in_deviations(g, mean_p, var_p, mean_q, var_q, /):
-    """the gradients are those in the standard deviations"""
-    xp = namespace(mean_p)
-    dmean_p, dp, dmean_q, dq = gaussian_kl_diagonal.vjp(g, mean_p, var_p, mean_q, var_q)
-    return dmean_p, 2 * xp.sqrt(var_p) * dp, dmean_q, 2 * xp.sqrt(var_q) * dq
-
-
-@log_variance.mutant(source="https://github.com/keras-team/keras/issues/3169")
-def log_deviations(mean_p, log_var_p, mean_q, log_var_q, /):
-    """logarithms of variances are taken for those of standard deviations: they are doubled"""
-    return gaussian_kl_log_variance(mean_p, 2 * log_var_p, mean_q, 2 * log_var_q)
 
 
 @log_variance.mutant(source="https://github.com/DaehanKim/vgae_pytorch/issues/2")
@@ -215,10 +198,23 @@ def _cov(factor):
     return factor @ factor.swapaxes(-1, -2)
 
 
-@triangular.mutant(source="https://github.com/tensorforce/tensorforce/issues/107")
-def factors_swapped(mean_p, scale_tril_p, mean_q, scale_tril_q, /):
-    """p and q are swapped: KL(q || p)"""
-    return gaussian_kl_cholesky(mean_q, scale_tril_q, mean_p, scale_tril_p)
+wrong(
+    triangular,
+    "p and q are swapped: KL(q || p)",
+    arrays={
+        **{"mean_p": "mean_q", "scale_tril_p": "scale_tril_q"},
+        **{"mean_q": "mean_p", "scale_tril_q": "scale_tril_p"},
+    },
+    source=_SWAPPED,
+)
+wrong(
+    triangular,
+    "only the diagonals of the factors are used: as scale_diag",
+    arrays={
+        "scale_tril_p": lambda x: x * identity_of(x),
+        "scale_tril_q": lambda x: x * identity_of(x),
+    },
+)
 
 
 @triangular.mutant
@@ -231,16 +227,8 @@ def upper_factors(mean_p, scale_tril_p, mean_q, scale_tril_q, /):
 @triangular.mutant
 def factors_as_precisions(mean_p, scale_tril_p, mean_q, scale_tril_q, /):
     """the factors are taken for those of the precisions"""
-    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
-    cov_p, cov_q = (solve(_cov(x), identity) for x in (scale_tril_p, scale_tril_q))
+    cov_p, cov_q = (inverse_of(_cov(x)) for x in (scale_tril_p, scale_tril_q))
     return gaussian_kl(mean_p, cov_p, mean_q, cov_q)
-
-
-@triangular.mutant
-def diagonals_of_the_factors(mean_p, scale_tril_p, mean_q, scale_tril_q, /):
-    """only the diagonals of the factors are used: as scale_diag"""
-    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
-    return gaussian_kl_cholesky(mean_p, scale_tril_p * identity, mean_q, scale_tril_q * identity)
 
 
 @triangular.mutant
@@ -257,12 +245,9 @@ def log_determinants_doubled(mean_p, scale_tril_p, mean_q, scale_tril_q, /):
 
 def _with_log_ratio(mean_p, scale_tril_p, mean_q, scale_tril_q, weight):
     """The divergence, with so much of the log ratio of the factors' determinants added."""
-    xp = namespace(mean_p)
     value = gaussian_kl_cholesky(mean_p, scale_tril_p, mean_q, scale_tril_q)
-    ratio = xp.diagonal(scale_tril_p, axis1=-2, axis2=-1) / xp.diagonal(
-        scale_tril_q, axis1=-2, axis2=-1
-    )
-    return value + weight * xp.log(ratio).sum(axis=-1)
+    ratio = diagonal_of(scale_tril_p) / diagonal_of(scale_tril_q)
+    return value + weight * namespace(ratio).log(ratio).sum(axis=-1)
 
 
 @triangular.mutant
@@ -289,34 +274,40 @@ def gradient_not_triangular(g, mean_p, scale_tril_p, mean_q, scale_tril_q, /):
     return dmean_p, 2 * of_p @ scale_tril_p, dmean_q, 2 * of_q @ scale_tril_q
 
 
-@triangular.mutant(gradient=True)
-def gradient_factor_two_missing(g, mean_p, scale_tril_p, mean_q, scale_tril_q, /):
-    """the gradients in the factors lack the factor 2 of tril(2 G L)"""
-    dmean_p, dp, dmean_q, dq = gaussian_kl_cholesky.vjp(
-        g, mean_p, scale_tril_p, mean_q, scale_tril_q
-    )
-    return dmean_p, dp / 2, dmean_q, dq / 2
+wrong(
+    triangular,
+    "the gradients in the factors lack the factor 2 of tril(2 G L)",
+    gradient={"scale_tril_p": lambda x: x / 2, "scale_tril_q": lambda x: x / 2},
+)
 
 
-@triangular.mutant(gradient=True)
-def gradient_without_determinant(g, mean_p, scale_tril_p, mean_q, scale_tril_q, /):
+@wrong_gradients(triangular)
+def gradient_without_determinant(found, g, arrays, options):
     """the gradient in the factor of p lacks the -1/L_ii of its log-determinant"""
-    dmean_p, dp, dmean_q, dq = gaussian_kl_cholesky.vjp(
-        g, mean_p, scale_tril_p, mean_q, scale_tril_q
-    )
-    xp = namespace(mean_p)
-    identity = xp.eye(mean_p.shape[-1], dtype=mean_p.dtype)
-    inverse = identity / xp.diagonal(scale_tril_p, axis1=-2, axis2=-1)[..., None]
-    return dmean_p, dp + g[..., None, None] * inverse, dmean_q, dq
+    found[1] = found[1] + g[..., None, None] * diagonal_matrix(1 / diagonal_of(arrays[1]))
+    return found
 
 
 # --------------------------------------------------------------------------------------- precisions
 
 
-@inverse.mutant(source="https://github.com/tensorforce/tensorforce/issues/107")
-def precisions_swapped(mean_p, precision_p, mean_q, precision_q, /):
-    """p and q are swapped: KL(q || p)"""
-    return gaussian_kl_precision(mean_q, precision_q, mean_p, precision_p)
+wrong(
+    inverse,
+    "p and q are swapped: KL(q || p)",
+    arrays={
+        **{"mean_p": "mean_q", "precision_p": "precision_q"},
+        **{"mean_q": "mean_p", "precision_q": "precision_p"},
+    },
+    source=_SWAPPED,
+)
+wrong(
+    inverse,
+    "only the diagonals of the precisions are used",
+    arrays={
+        "precision_p": lambda x: x * identity_of(x),
+        "precision_q": lambda x: x * identity_of(x),
+    },
+)
 
 
 @inverse.mutant
@@ -347,43 +338,27 @@ def means_divided_by_the_precision(mean_p, precision_p, mean_q, precision_q, /):
     return squares / 2 + gaussian_kl_precision(mean_p, precision_p, mean_p, precision_q)
 
 
-@inverse.mutant
-def diagonals_of_the_precisions(mean_p, precision_p, mean_q, precision_q, /):
-    """only the diagonals of the precisions are used"""
-    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
-    return gaussian_kl_precision(mean_p, precision_p * identity, mean_q, precision_q * identity)
+wrong(
+    inverse,
+    "the gradients in the precisions have the wrong sign",
+    gradient={"precision_p": lambda x: -x, "precision_q": lambda x: -x},
+)
+wrong(
+    inverse,
+    "the gradients in the precisions lack their factor 1/2",
+    gradient={"precision_p": lambda x: 2 * x, "precision_q": lambda x: 2 * x},
+)
+wrong(
+    inverse,
+    "the gradients are those in the covariances",
+    gradient=lambda found, arrays, options: (
+        *(found[0], -arrays[1] @ found[1] @ arrays[1]),
+        *(found[2], -arrays[3] @ found[3] @ arrays[3]),
+    ),
+)
 
 
-@inverse.mutant(gradient=True)
-def gradient_in_the_covariances(g, mean_p, precision_p, mean_q, precision_q, /):
-    """the gradients are those in the covariances"""
-    dmean_p, dp, dmean_q, dq = gaussian_kl_precision.vjp(
-        g, mean_p, precision_p, mean_q, precision_q
-    )
-    return dmean_p, -precision_p @ dp @ precision_p, dmean_q, -precision_q @ dq @ precision_q
-
-
-@inverse.mutant(gradient=True)
-def gradient_signs_of_the_precisions(g, mean_p, precision_p, mean_q, precision_q, /):
-    """the gradients in the precisions have the wrong sign"""
-    dmean_p, dp, dmean_q, dq = gaussian_kl_precision.vjp(
-        g, mean_p, precision_p, mean_q, precision_q
-    )
-    return dmean_p, -dp, dmean_q, -dq
-
-
-@inverse.mutant(gradient=True)
-def gradient_of_precisions_without_means(g, mean_p, precision_p, mean_q, precision_q, /):
+@wrong_gradients(inverse)
+def gradient_of_precisions_without_means(found, g, arrays, options):
     """the gradient in the precision of q lacks delta delta^T"""
-    dmean_p, dp, dmean_q, _ = gaussian_kl_precision.vjp(g, mean_p, precision_p, mean_q, precision_q)
-    *_, dq = gaussian_kl_precision.vjp(g, mean_q, precision_p, mean_q, precision_q)
-    return dmean_p, dp, dmean_q, dq
-
-
-@inverse.mutant(gradient=True)
-def gradient_of_precisions_doubled(g, mean_p, precision_p, mean_q, precision_q, /):
-    """the gradients in the precisions lack their factor 1/2"""
-    dmean_p, dp, dmean_q, dq = gaussian_kl_precision.vjp(
-        g, mean_p, precision_p, mean_q, precision_q
-    )
-    return dmean_p, 2 * dp, dmean_q, 2 * dq
+    return *found[:3], gaussian_kl_precision.vjp(g, arrays[2], *arrays[1:])[3]

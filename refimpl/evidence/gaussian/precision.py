@@ -8,13 +8,14 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.parametrisation import is_symmetric
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
     SYMMETRIC_MATRIX,
+    change_of_unit,
     covariance,
     graded_units,
     integer_factor,
+    recoordinated,
     rescale,
 )
 from refimpl.formula import upcast

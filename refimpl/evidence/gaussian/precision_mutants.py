@@ -4,80 +4,76 @@ from __future__ import annotations
 
 from refimpl.backend import cholesky as factor_of
 from refimpl.backend import eigh, namespace, solve, solve_triangular
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
-from refimpl.evidence.gaussian.parametrisation_mutants import (
+from refimpl.evidence.gaussian.precision import (
+    FACTORS,
+    cholesky,
+    inverse,
+    inverse_cholesky,
+    precision,
+)
+from refimpl.evidence.gaussian.shared import (
     diagonal_matrix,
     diagonal_of,
+    identity_of,
+    inverse_of,
+    off_diagonal_doubled,
     transposed,
 )
-from refimpl.evidence.gaussian.precision import FACTORS, INVERSES, cholesky, inverse_cholesky
-
-
-def _identity(matrix):
-    return namespace(matrix).eye(matrix.shape[-1], dtype=matrix.dtype)
-
-
-def _inverse(matrix):
-    return solve(matrix, _identity(matrix))
-
+from refimpl.evidence.mistakes import wrong
 
 # ----------------------------------------------------------------------------------- inverses
 
 
+@precision.mutant
+@inverse.mutant
 def reciprocal_entries(matrix, /):
     """every entry is inverted instead of the matrix"""
     return 1 / matrix
 
 
+@precision.mutant
+@inverse.mutant
 def factors_in_the_wrong_order(matrix, /):
     """the product is L^{-1} L^{-T} instead of L^{-T} L^{-1}"""
-    root = solve_triangular(factor_of(matrix), _identity(matrix))
+    root = solve_triangular(factor_of(matrix), identity_of(matrix))
     return root @ transposed(root)
 
 
+@precision.mutant
+@inverse.mutant
 def inverse_factor(matrix, /):
     """the inverse of the Cholesky factor is returned: a triangle is not multiplied"""
-    return solve_triangular(factor_of(matrix), _identity(matrix))
+    return solve_triangular(factor_of(matrix), identity_of(matrix))
 
 
+@precision.mutant
+@inverse.mutant
 def regularised(matrix, /):
     """0.01 is added to the diagonal before the inversion"""
-    return _inverse(matrix + 0.01 * _identity(matrix))
+    return inverse_of(matrix + 0.01 * identity_of(matrix))
 
 
+@precision.mutant(gradient=True)
+@inverse.mutant(gradient=True)
 def gradient_not_whitened_on_both_sides(g, matrix, /):
     """the gradient is multiplied by the inverse on one side only"""
-    half = -(g + transposed(g)) / 2 @ _inverse(matrix)
+    half = -(g + transposed(g)) / 2 @ inverse_of(matrix)
     return ((half + transposed(half)) / 2,)
 
 
+@precision.mutant(gradient=True)
+@inverse.mutant(gradient=True)
 def gradient_off_diagonal_doubled(g, matrix, /):
     """the gradient counts each off-diagonal entry twice"""
-    inverse = _inverse(matrix)
+    inverse = inverse_of(matrix)
     return (off_diagonal_doubled(-inverse @ (g + transposed(g)) / 2 @ inverse),)
 
 
+@precision.mutant(gradient=True)
+@inverse.mutant(gradient=True)
 def gradient_not_symmetric(g, matrix, /):
     """the gradient is that in a matrix without symmetry"""
-    return (-_inverse(matrix) @ g @ _inverse(matrix),)
-
-
-_VALUES = (
-    reciprocal_entries,
-    factors_in_the_wrong_order,
-    inverse_factor,
-    regularised,
-)
-_GRADIENTS = (
-    gradient_not_whitened_on_both_sides,
-    gradient_off_diagonal_doubled,
-    gradient_not_symmetric,
-)
-for of in INVERSES:
-    for body in _VALUES:
-        of.mutant(body)
-    for body in _GRADIENTS:
-        of.mutant(body, gradient=True)
+    return (-inverse_of(matrix) @ g @ inverse_of(matrix),)
 
 
 # ------------------------------------------------------------------------------------ factors
@@ -121,13 +117,13 @@ def lower_triangle(cov, /):
 @inverse_cholesky.mutant
 def inverse_without_transposition(precision, /):
     """the inverse of the precision's Cholesky factor is returned, whose square is no covariance"""
-    return solve_triangular(factor_of(precision), _identity(precision))
+    return solve_triangular(factor_of(precision), identity_of(precision))
 
 
 @inverse_cholesky.mutant(source="https://github.com/pytorch/pytorch/pull/21366")
-def upper_inverse(precision, /):
+def upperinverse_of(precision, /):
     """the factor is the inverse transpose of the precision's own, which is upper triangular"""
-    return transposed(solve_triangular(factor_of(precision), _identity(precision)))
+    return transposed(solve_triangular(factor_of(precision), identity_of(precision)))
 
 
 @inverse_cholesky.mutant
@@ -135,41 +131,38 @@ def reversed_factor(precision, /):
     """the factor is not reversed back after the reversal of the coordinates"""
     xp = namespace(precision)
     root = factor_of(xp.flip(precision, axis=(-2, -1)))
-    return solve_triangular(root, _identity(precision))
+    return solve_triangular(root, identity_of(precision))
 
 
 @inverse_cholesky.mutant
 def inverse_lower_triangle(precision, /):
     """the lower triangle of the covariance is returned instead of its factor"""
-    return namespace(precision).tril(_inverse(precision))
+    return namespace(precision).tril(inverse_of(precision))
 
 
 # ----------------------------------------------------------------------- gradients of factors
 
 
-def _register(of):
-    """Wrong halves of the gradient, written once for both factors."""
-
-    @of.mutant(gradient=True)
-    def gradient_with_both_halves_in_one_triangle(g, matrix, /):
-        """the gradient has both halves of each off-diagonal entry in the lower triangle"""
-        (found,) = of.formula.vjp(g, matrix)
-        xp = namespace(found)
-        return (xp.tril(found) + xp.tril(found, -1),)
-
-    @of.mutant(gradient=True)
-    def gradient_of_each_half_doubled(g, matrix, /):
-        """the gradient counts each off-diagonal entry twice"""
-        return (off_diagonal_doubled(of.formula.vjp(g, matrix)[0]),)
-
-    @of.mutant(gradient=True)
-    def gradient_with_opposite_sign(g, matrix, /):
-        """the gradient has the wrong sign"""
-        return (-of.formula.vjp(g, matrix)[0],)
+def _one_triangle(found, arrays, options):
+    xp = namespace(found[0])
+    return (xp.tril(found[0]) + xp.tril(found[0], -1),)
 
 
-for of in FACTORS:
-    _register(of)
+wrong(
+    FACTORS,
+    "the gradient has both halves of each off-diagonal entry in the lower triangle",
+    gradient=_one_triangle,
+)
+wrong(
+    FACTORS,
+    "the gradient counts each off-diagonal entry twice",
+    gradient=lambda found, arrays, options: map(off_diagonal_doubled, found),
+)
+wrong(
+    FACTORS,
+    "the gradient has the wrong sign",
+    gradient=lambda found, arrays, options: (-found[0],),
+)
 
 
 @cholesky.mutant(gradient=True)

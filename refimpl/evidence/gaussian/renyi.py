@@ -23,7 +23,7 @@ from refimpl.evidence.gaussian.pairs import (
     uncoupled_blocks,
     vanishes_at_equality,
 )
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
     covariance,
     displacement,
     graded_units,

@@ -6,8 +6,7 @@ import numpy as np
 
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
-from refimpl.evidence.gaussian.samples import covariance, graded_units
+from refimpl.evidence.gaussian.shared import covariance, graded_units, off_diagonal_doubled
 from refimpl.formula import upcast
 from refimpl.gaussian.sample import sample_moments
 

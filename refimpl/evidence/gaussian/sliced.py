@@ -7,17 +7,18 @@ import numpy as np
 from refimpl.backend import like, namespace
 from refimpl.core import symmetric_part
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
     covariance,
     diagonal_covariance,
     displacement,
     graded_units,
     integer_factor,
+    recoordinated,
     rescale,
+    trace,
 )
-from refimpl.evidence.gaussian.transport_laws import trace
 from refimpl.formula import upcast
 from refimpl.gaussian.sliced import sliced_wasserstein_squared
 from refimpl.gaussian.transport import wasserstein_squared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refimpl.backend import namespace
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
 from refimpl.evidence.gaussian.sliced import sliced
 from refimpl.gaussian.sliced import sliced_wasserstein_squared
 

@@ -8,13 +8,17 @@ import numpy as np
 
 from refimpl.backend import cholesky, like, namespace, solve_triangular
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import _host_units, change_of_unit, recoordinated, uncoupled
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    LOG_2PI,
+    change_of_unit,
     covariance,
     displacement,
     graded_units,
+    host_units,
     integer_factor,
+    recoordinated,
     rescale,
+    uncoupled,
 )
 from refimpl.formula import upcast
 from refimpl.gaussian.density import gaussian_log_density
@@ -24,7 +28,6 @@ from refimpl.gaussian.transform import (
     gaussian_log_moment_generating_function,
 )
 
-_LOG_2PI = math.log(2 * math.pi)
 _SIZES = {"d": Sizes(1, 1, 8)}
 
 integral = Evidence(
@@ -152,7 +155,7 @@ def changes_of_unit_add_the_jacobian(f, case):
     """With x = y / c: f(w / c; C S C^T) = f(w; S) + log |det C|"""
     w, cov = case.arrays
     units, order = change_of_unit(w)
-    jacobian = float(np.log(np.abs(_host_units(w.shape[-1]))).sum())
+    jacobian = float(np.log(np.abs(host_units(w.shape[-1]))).sum())
     moved = f((w / units)[..., order], recoordinated(cov, units, order))
     yield Claim(moved, f(w, cov) + jacobian, _integral_size(w, cov))
 
@@ -245,7 +248,7 @@ def is_the_mean_of_the_exponential(f, case):
     w, mean, cov = map(upcast, case.arrays)
     m, v = (w * mean).sum(axis=-1), _square(cov, w)
     points, step = _grid(m + v, v)
-    exponent = points - (points - m) ** 2 / (2 * v) - (_LOG_2PI + namespace(v).log(v)) / 2
+    exponent = points - (points - m) ** 2 / (2 * v) - (LOG_2PI + namespace(v).log(v)) / 2
     size = 8 * _generating_scale(w, mean, cov) + 64 * (1 + abs(namespace(v).log(v)))
     yield Claim(f(*case.arrays), _log_sum(exponent, step), size)
 
@@ -316,7 +319,7 @@ def whole_number_factor(rng, shape):
     """S = L L^T with 2 on the diagonal of L: (d (log 2 pi + log 4) + |L^T w|^2)/2"""
     root, w = integer_factor(rng, shape.cov), _integers(rng, shape.w)
     image = (root.swapaxes(-1, -2) @ w[..., None])[..., 0]
-    answer = 0.5 * (shape.axes["d"] * (_LOG_2PI + math.log(4)) + (image * image).sum(axis=-1))
+    answer = 0.5 * (shape.axes["d"] * (LOG_2PI + math.log(4)) + (image * image).sum(axis=-1))
     return Case((w, root @ root.swapaxes(-1, -2))), answer
 
 

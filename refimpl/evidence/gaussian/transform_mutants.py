@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
-from refimpl.evidence.gaussian.transform import (
-    _LOG_2PI,
-    characteristic,
-    generating,
-    integral,
-)
+from refimpl.evidence.gaussian.shared import LOG_2PI, off_diagonal_doubled
+from refimpl.evidence.gaussian.transform import characteristic, generating, integral
 from refimpl.gaussian.transform import (
     gaussian_characteristic_function,
     gaussian_log_integral,
@@ -35,7 +30,7 @@ def _inverse_square(cov, w):
 
 
 def _integral(d, logdet, square):
-    return 0.5 * (d * _LOG_2PI + logdet + square)
+    return 0.5 * (d * LOG_2PI + logdet + square)
 
 
 @integral.mutant

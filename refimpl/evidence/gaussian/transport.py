@@ -13,7 +13,7 @@ import numpy as np
 from refimpl.backend import like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
 from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
     covariance,
     diagonal_covariance,
     displacement,
@@ -21,8 +21,9 @@ from refimpl.evidence.gaussian.samples import (
     integer_factor,
     rescale,
     symmetric_part,
+    trace,
 )
-from refimpl.evidence.gaussian.transport_laws import LAWS, METRIC_LAWS, sensitivity, trace
+from refimpl.evidence.gaussian.transport_laws import LAWS, METRIC_LAWS, sensitivity
 from refimpl.formula import upcast
 from refimpl.gaussian.transport import (
     bures_squared,

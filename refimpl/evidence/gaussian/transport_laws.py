@@ -7,12 +7,8 @@ import numpy as np
 from refimpl.backend import cholesky, eigh, eigvalsh, like, namespace, svdvals
 from refimpl.core import symmetric_part
 from refimpl.evidence import Claim
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated, uncoupled
+from refimpl.evidence.gaussian.shared import change_of_unit, recoordinated, trace, uncoupled
 from refimpl.formula import upcast
-
-
-def trace(matrix):
-    return namespace(matrix).trace(matrix, axis1=-2, axis2=-1)
 
 
 def cost_scale(value, cov_p, cov_q):

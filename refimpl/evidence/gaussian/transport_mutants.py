@@ -6,9 +6,8 @@ import functools
 
 from refimpl.backend import cholesky, eigh, eigvalsh, namespace, svdvals
 from refimpl.core import symmetric_part
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled, trace
 from refimpl.evidence.gaussian.transport import bures, distance, factor, squared
-from refimpl.evidence.gaussian.transport_laws import trace
 from refimpl.gaussian.transport import (
     bures_squared,
     bures_squared_factor,

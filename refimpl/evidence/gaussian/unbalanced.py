@@ -6,10 +6,15 @@ import numpy as np
 
 from refimpl.backend import cholesky, like, namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.pairs import OF_MEANS, symmetric
-from refimpl.evidence.gaussian.samples import covariance, diagonal_covariance, displacement
-from refimpl.evidence.gaussian.transport_laws import trace
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
+    covariance,
+    diagonal_covariance,
+    displacement,
+    recoordinated,
+    trace,
+)
 from refimpl.formula import upcast
 from refimpl.gaussian.unbalanced import unbalanced_entropic_transport
 

@@ -8,14 +8,15 @@ import numpy as np
 
 from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.gaussian.density import change_of_unit, recoordinated
 from refimpl.evidence.gaussian.pairs import OF_MEANS, in_order, symmetric
-from refimpl.evidence.gaussian.samples import (
+from refimpl.evidence.gaussian.shared import (
+    change_of_unit,
     covariance,
     diagonal_covariance,
     displacement,
     graded_units,
     integer_factor,
+    recoordinated,
     rescale,
 )
 from refimpl.formula import upcast

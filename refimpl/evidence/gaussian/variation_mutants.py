@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from refimpl.backend import erf, namespace, solve
-from refimpl.evidence.gaussian.density_mutants import off_diagonal_doubled
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
 from refimpl.evidence.gaussian.variation import same_covariance, univariate
 from refimpl.gaussian.variation import (
     total_variation_same_covariance,
