@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-
 from refimpl.backend import cholesky, eigh, eigvalsh, namespace, svdvals
 from refimpl.core import symmetric_part
-from refimpl.evidence.gaussian.shared import off_diagonal_doubled, trace
-from refimpl.evidence.gaussian.transport import bures, distance, factor, squared
-from refimpl.gaussian.transport import (
-    bures_squared,
-    bures_squared_factor,
-    wasserstein_distance,
-    wasserstein_squared,
+from refimpl.evidence.gaussian.shared import (
+    diagonal_of,
+    identity_of,
+    off_diagonal_doubled,
+    power,
+    trace,
+    transposed,
 )
+from refimpl.evidence.gaussian.transport import bures, distance, factor, squared
+from refimpl.evidence.mistakes import Textbook, wrong
+from refimpl.gaussian.transport import wasserstein_squared
 
 # ------------------------------------------------------------------- mutants of the covariance part
 
 
 def _root(cov):
-    """The symmetric square root."""
-    xp = namespace(cov)
-    values, basis = eigh(cov)
-    return (basis * xp.sqrt(xp.maximum(values, 0))[..., None, :]) @ basis.swapaxes(-1, -2)
+    return power(cov, 0.5)
+
+
+def _sum_of_roots(values):
+    xp = namespace(values)
+    return xp.sqrt(xp.maximum(values, 0)).sum(axis=-1)
 
 
 def _fidelity(cov_p, cov_q):
@@ -30,325 +33,250 @@ def _fidelity(cov_p, cov_q):
     return svdvals(_root(cov_p) @ _root(cov_q)).sum(axis=-1)
 
 
-def _bures(cov_p, cov_q):
-    return trace(cov_p) + trace(cov_q) - 2 * _fidelity(cov_p, cov_q)
+def _squares(x):
+    return (x * x).sum(axis=(-2, -1))
 
 
-def _square(x):
-    return (x * x).sum(axis=-1)
+def _square(x, y):
+    return ((x - y) ** 2).sum(axis=-1)
 
 
-def each_mutant(*, source: str = ""):
-    """Register ``body(cov_p, cov_q)``, a wrong B^2, for all formulas of covariances."""
-
-    def register(body):
-        @bures.mutant(source=source)
-        @functools.wraps(body)
-        def of_bures(cov_p, cov_q, /):
-            return body(cov_p, cov_q)
-
-        @squared.mutant(source=source)
-        @functools.wraps(body)
-        def of_square(mean_p, cov_p, mean_q, cov_q, /):
-            return _square(mean_p - mean_q) + body(cov_p, cov_q)
-
-        @distance.mutant(source=source)
-        @functools.wraps(body)
-        def of_root(mean_p, cov_p, mean_q, cov_q, /):
-            xp = namespace(mean_p)
-            return xp.sqrt(xp.maximum(_square(mean_p - mean_q) + body(cov_p, cov_q), 0))
-
-        return body
-
-    return register
+def _terms(cov_p, cov_q):
+    return {
+        "means": 0,
+        "traces": trace(cov_p) + trace(cov_q),
+        "fidelity": _fidelity(cov_p, cov_q),
+    }
 
 
-@each_mutant(source="https://github.com/microsoft/otdd/issues/16")
-def roots_missing(cov_p, cov_q):
-    """the covariances are compared without their square roots: |S_p - S_q|_F^2"""
-    return ((cov_p - cov_q) ** 2).sum(axis=(-2, -1))
+def _terms_of_pair(mean_p, cov_p, mean_q, cov_q):
+    return _terms(cov_p, cov_q) | {"means": _square(mean_p, mean_q)}
 
 
-@each_mutant()
-def as_if_they_commuted(cov_p, cov_q):
-    """the formula for commuting covariances, |S_p^{1/2} - S_q^{1/2}|_F^2, is used for any"""
-    return ((_root(cov_p) - _root(cov_q)) ** 2).sum(axis=(-2, -1))
+def _whole(means, traces, fidelity):
+    return means + (traces - 2 * fidelity)
 
 
-@each_mutant()
-def cholesky_for_root(cov_p, cov_q):
-    """Cholesky factors stand for the square roots: |L_p - L_q|_F^2"""
-    return ((cholesky(cov_p) - cholesky(cov_q)) ** 2).sum(axis=(-2, -1))
+def _root_of_whole(**terms):
+    return _nonnegative_root(_whole(**terms))
 
 
-@each_mutant()
-def elementwise_root(cov_p, cov_q):
-    """the root of the product is taken entry by entry, not as a matrix"""
-    xp = namespace(cov_p)
-    products = xp.diagonal(cov_p @ cov_q, axis1=-2, axis2=-1)
-    return trace(cov_p) + trace(cov_q) - 2 * xp.sqrt(xp.maximum(products, 0)).sum(axis=-1)
+def _nonnegative_root(x):
+    xp = namespace(x)
+    return xp.sqrt(xp.maximum(x, 0))
 
 
-@each_mutant(source="https://github.com/toshas/torch-fidelity/issues/46")
-def eigenvalues_of_half_the_product(cov_p, cov_q):
-    """a solver for symmetric matrices gets S_p S_q, which is not, and reads one triangle of it"""
-    xp = namespace(cov_p)
-    values = eigvalsh(cov_p @ cov_q)
-    return trace(cov_p) + trace(cov_q) - 2 * xp.sqrt(xp.maximum(values, 0)).sum(axis=-1)
+def _lower(t):
+    return (namespace(x).tril(x) for x in (t.cov_p, t.cov_q))
 
 
-@each_mutant()
-def root_of_the_trace(cov_p, cov_q):
-    """the root is that of the trace, not the trace of the root"""
-    xp = namespace(cov_p)
-    return trace(cov_p) + trace(cov_q) - 2 * xp.sqrt(trace(cov_p @ cov_q))
-
-
-@each_mutant()
-def two_missing(cov_p, cov_q):
-    """the cross term lacks its factor 2"""
-    return trace(cov_p) + trace(cov_q) - _fidelity(cov_p, cov_q)
-
-
-@each_mutant()
-def cross_term_missing(cov_p, cov_q):
-    """the cross term is missing, as for independent x and y"""
-    return trace(cov_p) + trace(cov_q)
-
-
-@each_mutant()
-def product_without_root(cov_p, cov_q):
-    """the matrix square root is missing: tr S_p S_q for its trace"""
-    return abs(trace(cov_p) + trace(cov_q) - 2 * trace(cov_p @ cov_q))
-
-
-@each_mutant()
-def diagonals_only(cov_p, cov_q):
-    """only the diagonals of the covariances are used"""
-    xp = namespace(cov_p)
-    variances_p = xp.diagonal(cov_p, axis1=-2, axis2=-1)
-    variances_q = xp.diagonal(cov_q, axis1=-2, axis2=-1)
-    return _square(xp.sqrt(variances_p) - xp.sqrt(variances_q))
-
-
-@each_mutant()
-def spectra_only(cov_p, cov_q):
-    """only the sorted eigenvalues of the covariances are compared"""
-    xp = namespace(cov_p)
-    roots = (xp.sqrt(xp.maximum(eigvalsh(cov), 0)) for cov in (cov_p, cov_q))
-    return _square(next(roots) - next(roots))
-
-
-@each_mutant()
-def covariance_as_deviation(cov_p, cov_q):
-    """covariances are taken for standard deviations: they are squared"""
-    return _bures(cov_p @ cov_p, cov_q @ cov_q)
-
-
-@each_mutant()
-def covariance_as_cholesky_factor(cov_p, cov_q):
-    """covariances are taken for Cholesky factors (scale_tril)"""
-    xp = namespace(cov_p)
-    low_p, low_q = xp.tril(cov_p), xp.tril(cov_q)
-    squares = (low_p * low_p).sum(axis=(-2, -1)) + (low_q * low_q).sum(axis=(-2, -1))
-    return squares - 2 * svdvals(low_p.swapaxes(-1, -2) @ low_q).sum(axis=-1)
-
-
-@each_mutant()
-def jitter(cov_p, cov_q):
-    """0.01 is added to the variances of q before the root, and never taken off"""
-    xp = namespace(cov_p)
-    shifted = cov_q + 0.01 * xp.eye(cov_q.shape[-1], dtype=cov_q.dtype)
-    return trace(cov_p) + trace(cov_q) - 2 * _fidelity(cov_p, shifted)
+of_bures = Textbook(bures, _terms, _whole)
+of_pairs = (
+    Textbook(squared, _terms_of_pair, _whole),
+    Textbook(distance, _terms_of_pair, _root_of_whole),
+)
+for book in (of_bures, *of_pairs):
+    book.wrong(
+        "the covariances are compared without their square roots: |S_p - S_q|_F^2",
+        traces=lambda t: _squares(t.cov_p - t.cov_q),
+        fidelity=0,
+        source="https://github.com/microsoft/otdd/issues/16",
+    )
+    book.wrong(
+        "the formula for commuting covariances, |S_p^{1/2} - S_q^{1/2}|_F^2, is used for any",
+        traces=lambda t: _squares(_root(t.cov_p) - _root(t.cov_q)),
+        fidelity=0,
+    )
+    book.wrong(
+        "Cholesky factors stand for the square roots: |L_p - L_q|_F^2",
+        traces=lambda t: _squares(cholesky(t.cov_p) - cholesky(t.cov_q)),
+        fidelity=0,
+    )
+    book.wrong(
+        "the root of the product is taken entry by entry, not as a matrix",
+        fidelity=lambda t: _sum_of_roots(diagonal_of(t.cov_p @ t.cov_q)),
+    )
+    book.wrong(
+        "a solver for symmetric matrices gets S_p S_q, which is not, and reads one triangle of it",
+        fidelity=lambda t: _sum_of_roots(eigvalsh(t.cov_p @ t.cov_q)),
+        source="https://github.com/toshas/torch-fidelity/issues/46",
+    )
+    book.wrong(
+        "the root is that of the trace, not the trace of the root",
+        fidelity=lambda t: trace(t.cov_p @ t.cov_q) ** 0.5,
+    )
+    book.wrong("the cross term lacks its factor 2", fidelity=lambda t: t.fidelity / 2)
+    book.wrong("the cross term is missing, as for independent x and y", fidelity=0)
+    book.wrong(
+        "the matrix square root is missing: tr S_p S_q for its trace",
+        traces=lambda t: abs(t.traces - 2 * trace(t.cov_p @ t.cov_q)),
+        fidelity=0,
+    )
+    book.wrong(
+        "only the diagonals of the covariances are used",
+        traces=lambda t: _square(diagonal_of(t.cov_p) ** 0.5, diagonal_of(t.cov_q) ** 0.5),
+        fidelity=0,
+    )
+    book.wrong(
+        "only the sorted eigenvalues of the covariances are compared",
+        traces=lambda t: _square(*(_nonnegative_root(eigvalsh(x)) for x in (t.cov_p, t.cov_q))),
+        fidelity=0,
+    )
+    book.wrong(
+        "covariances are taken for standard deviations: they are squared",
+        traces=lambda t: trace(t.cov_p @ t.cov_p) + trace(t.cov_q @ t.cov_q),
+        fidelity=lambda t: _fidelity(t.cov_p @ t.cov_p, t.cov_q @ t.cov_q),
+    )
+    book.wrong(
+        "covariances are taken for Cholesky factors (scale_tril)",
+        traces=lambda t: sum(map(_squares, _lower(t))),
+        fidelity=lambda t: _nuclear(*_lower(t)),
+    )
+    book.wrong(
+        "0.01 is added to the variances of q before the root, and never taken off",
+        fidelity=lambda t: _fidelity(t.cov_p, t.cov_q + 0.01 * identity_of(t.cov_q)),
+    )
 
 
 # --------------------------------------------------------------- mutants of the whole and its means
 
-
-@bures.mutant(source="https://github.com/PythonOT/POT/issues/708")
-def square_missing(cov_p, cov_q, /):
-    """the result is the distance, not its square"""
-    xp = namespace(cov_p)
-    return xp.sqrt(xp.maximum(_bures(cov_p, cov_q), 0))
-
-
-@bures.mutant
-def fidelity_itself(cov_p, cov_q, /):
-    """the result is the cross term tr (S_p^{1/2} S_q S_p^{1/2})^{1/2} alone"""
-    return _fidelity(cov_p, cov_q)
-
-
-def each_whole_mutant(*, source: str = ""):
-    """Register ``body(delta, B^2)``, a wrong W^2, for the square and its root."""
-
-    def register(body):
-        @squared.mutant(source=source)
-        @functools.wraps(body)
-        def of_square(mean_p, cov_p, mean_q, cov_q, /):
-            return body(mean_p - mean_q, _bures(cov_p, cov_q))
-
-        @distance.mutant(source=source)
-        @functools.wraps(body)
-        def of_root(mean_p, cov_p, mean_q, cov_q, /):
-            xp = namespace(mean_p)
-            return xp.sqrt(xp.maximum(body(mean_p - mean_q, _bures(cov_p, cov_q)), 0))
-
-        return body
-
-    return register
-
-
-@each_whole_mutant(source="https://github.com/PythonOT/POT/pull/649")
-def means_missing(delta, shape):
-    """the means are ignored"""
-    return shape
-
-
-@each_whole_mutant()
-def mean_term_not_squared(delta, shape):
-    """the distance of the means is not squared"""
-    return namespace(delta).sqrt(_square(delta)) + shape
-
-
-@each_whole_mutant(source="https://github.com/PythonOT/POT/issues/708")
-def covariance_term_not_squared(delta, shape):
-    """the Bures distance of the covariances is not squared"""
-    xp = namespace(delta)
-    return _square(delta) + xp.sqrt(xp.maximum(shape, 0))
-
-
-@each_whole_mutant()
-def mean_of_squares(delta, shape):
-    """the squared distance of the means is averaged over the coordinates, not summed"""
-    return _square(delta) / delta.shape[-1] + shape
-
-
-@each_whole_mutant()
-def halved(delta, shape):
-    """the cost is |x - y|^2/2"""
-    return (_square(delta) + shape) / 2
-
-
-@each_whole_mutant()
-def difference_of_terms(delta, shape):
-    """the two terms are subtracted"""
-    return abs(_square(delta) - shape)
-
-
-@squared.mutant(source="https://github.com/PythonOT/POT/issues/708")
-def root_taken(mean_p, cov_p, mean_q, cov_q, /):
-    """the result is the distance, not its square"""
-    xp = namespace(mean_p)
-    return xp.sqrt(xp.maximum(_square(mean_p - mean_q) + _bures(cov_p, cov_q), 0))
-
-
-@distance.mutant
-def sum_of_distances(mean_p, cov_p, mean_q, cov_q, /):
-    """the distances of means and of covariances are added, not their squares"""
-    xp = namespace(mean_p)
-    shape = xp.sqrt(xp.maximum(_bures(cov_p, cov_q), 0))
-    return xp.sqrt(_square(mean_p - mean_q)) + shape
+of_bures.wrong(
+    "the result is the distance, not its square",
+    traces=lambda t: _nonnegative_root(t.traces - 2 * t.fidelity),
+    fidelity=0,
+    source="https://github.com/PythonOT/POT/issues/708",
+)
+of_bures.wrong(
+    "the result is the cross term tr (S_p^{1/2} S_q S_p^{1/2})^{1/2} alone",
+    traces=lambda t: t.fidelity,
+    fidelity=0,
+)
+for book in of_pairs:
+    book.wrong("the means are ignored", means=0, source="https://github.com/PythonOT/POT/pull/649")
+    book.wrong("the distance of the means is not squared", means=lambda t: t.means**0.5)
+    book.wrong(
+        "the Bures distance of the covariances is not squared",
+        traces=lambda t: _nonnegative_root(t.traces - 2 * t.fidelity),
+        fidelity=0,
+        source="https://github.com/PythonOT/POT/issues/708",
+    )
+    book.wrong(
+        "the squared distance of the means is averaged over the coordinates, not summed",
+        means=lambda t: t.means / t.mean_p.shape[-1],
+    )
+    book.wrong(
+        "the cost is |x - y|^2/2",
+        means=lambda t: t.means / 2,
+        traces=lambda t: t.traces / 2,
+        fidelity=lambda t: t.fidelity / 2,
+    )
+    book.wrong(
+        "the two terms are subtracted",
+        means=lambda t: abs(t.means - (t.traces - 2 * t.fidelity)),
+        traces=0,
+        fidelity=0,
+    )
+Textbook(squared, _terms_of_pair, _root_of_whole).wrong(
+    "the result is the distance, not its square",
+    source="https://github.com/PythonOT/POT/issues/708",
+)
+Textbook(distance, _terms_of_pair, _whole).wrong(
+    "the distances of means and of covariances are added, not their squares",
+    means=lambda t: t.means**0.5,
+    traces=lambda t: _nonnegative_root(t.traces - 2 * t.fidelity),
+    fidelity=0,
+)
 
 
 # ------------------------------------------------------------------------------- mutants of factors
 
 
-def _squares(factor_p, factor_q):
-    return (factor_p * factor_p).sum(axis=(-2, -1)) + (factor_q * factor_q).sum(axis=(-2, -1))
+def _nuclear(factor_p, factor_q):
+    return svdvals(transposed(factor_p) @ factor_q).sum(axis=-1)
 
 
-@factor.mutant
-def columns_not_turned(factor_p, factor_q, /):
-    """the columns are compared as they are: tr S_p^T S_q for the sum of its singular values"""
-    k = min(factor_p.shape[-1], factor_q.shape[-1])
-    product = (factor_p[..., :k] * factor_q[..., :k]).sum(axis=(-2, -1))
-    return _squares(factor_p, factor_q) - 2 * product
+def _factor_terms(factor_p, factor_q):
+    return {
+        "squares": _squares(factor_p) + _squares(factor_q),
+        "nuclear": _nuclear(factor_p, factor_q),
+    }
 
 
-@factor.mutant
-def frobenius_norm(factor_p, factor_q, /):
-    """the singular values of S_p^T S_q enter by the root of their squares, not by their sum"""
-    xp = namespace(factor_p)
-    product = factor_p.swapaxes(-1, -2) @ factor_q
-    return _squares(factor_p, factor_q) - 2 * xp.sqrt((product * product).sum(axis=(-2, -1)))
+def _factor_whole(squares, nuclear):
+    return squares - 2 * nuclear
 
 
-@factor.mutant
-def rows_for_columns(factor_p, factor_q, /):
-    """the singular values are those of the covariances' product, not of S_p^T S_q"""
-    cov_p, cov_q = factor_p @ factor_p.swapaxes(-1, -2), factor_q @ factor_q.swapaxes(-1, -2)
-    return abs(_squares(factor_p, factor_q) - 2 * svdvals(cov_p @ cov_q).sum(axis=-1))
+def _covariances(t):
+    return (x @ transposed(x) for x in (t.factor_p, t.factor_q))
 
 
-@factor.mutant
-def largest_singular_value(factor_p, factor_q, /):
-    """only the largest singular value of S_p^T S_q is counted"""
-    largest = svdvals(factor_p.swapaxes(-1, -2) @ factor_q)[..., 0]
-    return _squares(factor_p, factor_q) - 2 * largest
+def _unturned(t):
+    k = min(t.factor_p.shape[-1], t.factor_q.shape[-1])
+    return (t.factor_p[..., :k] * t.factor_q[..., :k]).sum(axis=(-2, -1))
 
 
-@factor.mutant
-def factor_two_missing(factor_p, factor_q, /):
-    """the cross term lacks its factor 2"""
-    values = svdvals(factor_p.swapaxes(-1, -2) @ factor_q)
-    return _squares(factor_p, factor_q) - values.sum(axis=-1)
-
-
-@factor.mutant
-def factor_as_covariance(factor_p, factor_q, /):
-    """the factors' entries are squared twice: B^2 of S S^T S S^T"""
-    cov_p, cov_q = factor_p @ factor_p.swapaxes(-1, -2), factor_q @ factor_q.swapaxes(-1, -2)
-    return _squares(cov_p, cov_q) - 2 * svdvals(cov_p @ cov_q).sum(axis=-1)
-
-
-@factor.mutant(source="https://github.com/PythonOT/POT/issues/708")
-def factor_square_missing(factor_p, factor_q, /):
-    """the result is the distance, not its square"""
-    xp = namespace(factor_p)
-    values = svdvals(factor_p.swapaxes(-1, -2) @ factor_q)
-    return xp.sqrt(xp.maximum(_squares(factor_p, factor_q) - 2 * values.sum(axis=-1), 0))
-
+book = Textbook(factor, _factor_terms, _factor_whole)
+book.wrong(
+    "the columns are compared as they are: tr S_p^T S_q for the sum of its singular values",
+    nuclear=_unturned,
+)
+book.wrong(
+    "the singular values of S_p^T S_q enter by the root of their squares, not by their sum",
+    nuclear=lambda t: _squares(transposed(t.factor_p) @ t.factor_q) ** 0.5,
+)
+book.wrong(
+    "the singular values are those of the covariances' product, not of S_p^T S_q",
+    squares=lambda t: abs(t.squares - 2 * _nuclear(*_covariances(t))),
+    nuclear=0,
+)
+book.wrong(
+    "only the largest singular value of S_p^T S_q is counted",
+    nuclear=lambda t: svdvals(transposed(t.factor_p) @ t.factor_q)[..., 0],
+)
+book.wrong("the cross term lacks its factor 2", nuclear=lambda t: t.nuclear / 2)
+book.wrong(
+    "the factors' entries are squared twice: B^2 of S S^T S S^T",
+    squares=lambda t: sum(map(_squares, _covariances(t))),
+    nuclear=lambda t: _nuclear(*_covariances(t)),
+)
+book.wrong(
+    "the result is the distance, not its square",
+    squares=lambda t: _nonnegative_root(t.squares - 2 * t.nuclear),
+    nuclear=0,
+    source="https://github.com/PythonOT/POT/issues/708",
+)
 
 # --------------------------------------------------------------------------------- gradient mutants
 
-_FORMULAS = {bures: bures_squared, squared: wasserstein_squared, distance: wasserstein_distance}
+for says, change in {
+    "the gradients in the covariances count each off-diagonal entry twice": off_diagonal_doubled,
+    "the gradients in the covariances have both halves in the lower triangle": (
+        lambda x: 2 * namespace(x).tril(x, -1) + x * identity_of(x)
+    ),
+    "the gradients in the covariances have the wrong sign": lambda x: -x,
+}.items():
+    wrong((bures, squared, distance), says, gradient={"cov_p": change, "cov_q": change})
+wrong(
+    squared,
+    "the gradients in the means lack their factor 2",
+    gradient={"mean_p": lambda x: x / 2, "mean_q": lambda x: x / 2},
+)
+wrong(
+    distance,
+    "the root's derivative is 1/W instead of 1/(2 W)",
+    gradient=lambda found, arrays, options: (2 * x for x in found),
+)
+wrong(
+    factor,
+    "the gradients lack their factor 2",
+    gradient=lambda found, arrays, options: (x / 2 for x in found),
+)
 
 
-def each_gradient_mutant(change):
-    """Register ``change(g, cov_p, cov_q, dcov_p, dcov_q)``, wrong gradients in the covariances."""
-    for of, record in _FORMULAS.items():
-
-        def body(g, *arrays, record=record):
-            found = list(record.vjp(g, *arrays))
-            places = (0, 1) if len(arrays) == 2 else (1, 3)
-            wrong = change(*(arrays[i] for i in places), *(found[i] for i in places))
-            for place, value in zip(places, wrong, strict=True):
-                found[place] = value
-            return tuple(found)
-
-        of.mutant(functools.wraps(change)(body), gradient=True)
-    return change
-
-
-@each_gradient_mutant
-def gradient_off_diagonal_doubled(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradients in the covariances count each off-diagonal entry twice"""
-    return off_diagonal_doubled(dcov_p), off_diagonal_doubled(dcov_q)
-
-
-@each_gradient_mutant
-def gradient_triangle(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradients in the covariances have both halves in the lower triangle"""
-    xp = namespace(cov_p)
-    return tuple(
-        2 * xp.tril(d, -1) + d * xp.eye(d.shape[-1], dtype=d.dtype) for d in (dcov_p, dcov_q)
-    )
-
-
-@each_gradient_mutant
-def gradient_sign(cov_p, cov_q, dcov_p, dcov_q):
-    """the gradients in the covariances have the wrong sign"""
-    return -dcov_p, -dcov_q
+@distance.mutant(gradient=True)
+def gradient_of_the_square(g, mean_p, cov_p, mean_q, cov_q, /):
+    """the gradients are those of the squared distance"""
+    return wasserstein_squared.vjp(g, mean_p, cov_p, mean_q, cov_q)
 
 
 @bures.mutant(gradient=True)
@@ -363,31 +291,6 @@ def gradient_of_commuting(g, cov_p, cov_q, /):
         return g[..., None, None] * (identity - symmetric_part(_root(other) @ inverse))
 
     return one(cov_p, cov_q), one(cov_q, cov_p)
-
-
-@squared.mutant(gradient=True)
-def gradient_two_missing(g, mean_p, cov_p, mean_q, cov_q, /):
-    """the gradients in the means lack their factor 2"""
-    dmean_p, dcov_p, dmean_q, dcov_q = wasserstein_squared.vjp(g, mean_p, cov_p, mean_q, cov_q)
-    return dmean_p / 2, dcov_p, dmean_q / 2, dcov_q
-
-
-@distance.mutant(gradient=True)
-def gradient_of_the_square(g, mean_p, cov_p, mean_q, cov_q, /):
-    """the gradients are those of the squared distance"""
-    return wasserstein_squared.vjp(g, mean_p, cov_p, mean_q, cov_q)
-
-
-@distance.mutant(gradient=True)
-def gradient_half_missing(g, mean_p, cov_p, mean_q, cov_q, /):
-    """the root's derivative is 1/W instead of 1/(2 W)"""
-    return tuple(2 * x for x in wasserstein_distance.vjp(g, mean_p, cov_p, mean_q, cov_q))
-
-
-@factor.mutant(gradient=True)
-def factor_gradient_two_missing(g, factor_p, factor_q, /):
-    """the gradients lack their factor 2"""
-    return tuple(x / 2 for x in bures_squared_factor.vjp(g, factor_p, factor_q))
 
 
 @factor.mutant(gradient=True)
