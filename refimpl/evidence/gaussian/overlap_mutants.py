@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
+from refimpl.backend import namespace, solve
 from refimpl.evidence.gaussian.overlap import coefficient, distance, hellinger
 from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
+from refimpl.evidence.gaussian.shared import logdet
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.overlap import (
     bhattacharyya_coefficient,
     bhattacharyya_distance,
@@ -22,113 +24,79 @@ def _terms(mean_p, cov_p, mean_q, cov_q):
     """delta^T S^{-1} delta, log det S, and the half sum of log det S_p and log det S_q."""
     delta = mean_p - mean_q
     middle = (cov_p + cov_q) / 2
-    mahalanobis = (delta * solve(middle, delta[..., None])[..., 0]).sum(axis=-1)
-    return mahalanobis, _logdet(middle), (_logdet(cov_p) + _logdet(cov_q)) / 2
+    return {
+        "mahalanobis": (delta * solve(middle, delta[..., None])[..., 0]).sum(axis=-1),
+        "middle": logdet(middle),
+        "half": (logdet(cov_p) + logdet(cov_q)) / 2,
+    }
 
 
-def _logdet(cov):
-    return logdet_from_cholesky(cholesky(cov))
+def _distance(mahalanobis, middle, half):
+    return mahalanobis / 8 + (middle - half) / 2
+
+
+def _coefficient(**terms):
+    value = _distance(**terms)
+    return namespace(value).exp(-value)
 
 
 # ----------------------------------------------------------------------------------------- distance
 
-
-@distance.mutant
-def mean_term_of_a_quarter(mean_p, cov_p, mean_q, cov_q, /):
-    """the mean term has 1/4 in place of 1/8, as if S were the sum of the covariances"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return mahalanobis / 4 + (middle - half) / 2
-
-
-@distance.mutant
-def mean_term_of_a_half(mean_p, cov_p, mean_q, cov_q, /):
-    """the mean term has the factor 1/2 of a log density in place of 1/8"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return mahalanobis / 2 + (middle - half) / 2
-
-
-@distance.mutant
-def covariances_added(mean_p, cov_p, mean_q, cov_q, /):
-    """S is the sum of the covariances, not their mean"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    d = mean_p.shape[-1]
-    return mahalanobis / 16 + (middle + d * math.log(2) - half) / 2
-
-
-@distance.mutant
-def log_determinant_doubled(mean_p, cov_p, mean_q, cov_q, /):
-    """the logarithm lacks its factor 1/2"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return mahalanobis / 8 + (middle - half)
-
-
-@distance.mutant
-def root_of_determinants_missing(mean_p, cov_p, mean_q, cov_q, /):
-    """the product of the determinants has no root"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return mahalanobis / 8 + (middle - 2 * half) / 2
-
-
-@distance.mutant
-def log_determinant_sign(mean_p, cov_p, mean_q, cov_q, /):
-    """the logarithm has the wrong sign"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return mahalanobis / 8 - (middle - half) / 2
-
-
-@distance.mutant
-def mean_term_with_cov_p(mean_p, cov_p, mean_q, cov_q, /):
-    """the mean term is weighted with the covariance of p instead of the mean one"""
-    mahalanobis, *_ = _terms(mean_p, cov_p, mean_q, cov_p)
-    _, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return mahalanobis / 8 + (middle - half) / 2
-
-
-@distance.mutant
-def mean_term_not_squared(mean_p, cov_p, mean_q, cov_q, /):
-    """the Mahalanobis distance of the means is not squared"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return namespace(mean_p).sqrt(mahalanobis) / 8 + (middle - half) / 2
-
-
-@distance.mutant
-def coefficient_itself(mean_p, cov_p, mean_q, cov_q, /):
-    """the coefficient exp(-BD) is returned, not the distance"""
-    return bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q)
-
-
-@distance.mutant
-def bits(mean_p, cov_p, mean_q, cov_q, /):
-    """the result is in bits, not nats"""
-    return bhattacharyya_distance(mean_p, cov_p, mean_q, cov_q) / math.log(2)
+book = Textbook(distance, _terms, _distance)
+book.wrong(
+    "the mean term has 1/4 in place of 1/8, as if S were the sum of the covariances",
+    mahalanobis=lambda t: 2 * t.mahalanobis,
+)
+book.wrong(
+    "the mean term has the factor 1/2 of a log density in place of 1/8",
+    mahalanobis=lambda t: 4 * t.mahalanobis,
+)
+book.wrong(
+    "S is the sum of the covariances, not their mean",
+    mahalanobis=lambda t: t.mahalanobis / 2,
+    middle=lambda t: t.middle + t.mean_p.shape[-1] * math.log(2),
+)
+book.wrong(
+    "the logarithm lacks its factor 1/2",
+    middle=lambda t: 2 * t.middle,
+    half=lambda t: 2 * t.half,
+)
+book.wrong("the product of the determinants has no root", half=lambda t: 2 * t.half)
+book.wrong("the logarithm has the wrong sign", middle=lambda t: -t.middle, half=lambda t: -t.half)
+book.wrong(
+    "the mean term is weighted with the covariance of p instead of the mean one",
+    mahalanobis=lambda t: _terms(t.mean_p, t.cov_p, t.mean_q, t.cov_p)["mahalanobis"],
+)
+book.wrong(
+    "the Mahalanobis distance of the means is not squared",
+    mahalanobis=lambda t: t.mahalanobis**0.5,
+)
+wrong(
+    distance,
+    "the coefficient exp(-BD) is returned, not the distance",
+    output=lambda y: namespace(y).exp(-y),
+)
+wrong(distance, "the result is in bits, not nats", output=lambda y: y / math.log(2))
 
 
 # -------------------------------------------------------------------------------------- coefficient
+
+wrong(coefficient, "the squared coefficient (a fidelity)", output=lambda y: y**2)
+wrong(
+    coefficient,
+    "one minus the coefficient: the squared Hellinger distance",
+    output=lambda y: 1 - y,
+)
+Textbook(coefficient, _terms, _coefficient).wrong(
+    "the integral of p q over the root of those of p^2 and q^2: a cosine without square roots",
+    mahalanobis=lambda t: 2 * t.mahalanobis,
+)
 
 
 @coefficient.mutant
 def distance_itself(mean_p, cov_p, mean_q, cov_q, /):
     """the distance -log BC is returned, not the coefficient"""
     return bhattacharyya_distance(mean_p, cov_p, mean_q, cov_q)
-
-
-@coefficient.mutant
-def squared(mean_p, cov_p, mean_q, cov_q, /):
-    """the squared coefficient (a fidelity)"""
-    return bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q) ** 2
-
-
-@coefficient.mutant
-def one_minus(mean_p, cov_p, mean_q, cov_q, /):
-    """one minus the coefficient: the squared Hellinger distance"""
-    return 1 - bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q)
-
-
-@coefficient.mutant
-def overlap_of_densities(mean_p, cov_p, mean_q, cov_q, /):
-    """the integral of p q over the root of those of p^2 and q^2: a cosine without square roots"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    return namespace(mean_p).exp(-mahalanobis / 4 - (middle - half) / 2)
 
 
 @coefficient.mutant(gradient=True)
@@ -139,12 +107,41 @@ def gradient_of_the_distance(g, mean_p, cov_p, mean_q, cov_q, /):
 
 # ---------------------------------------------------------------------------------------- Hellinger
 
+_STONE_SOUP = "https://github.com/dstl/Stone-Soup/pull/287"
+_LARGEST = {"unit": 1, "double": 2}
 
-@hellinger.mutant
-def other_normalisation(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
-    """the integral is halved where it should not be, and the reverse"""
-    other = {"unit": "double", "double": "unit"}[normalisation]
-    return hellinger_squared(mean_p, cov_p, mean_q, cov_q, normalisation=other)
+
+def _hellinger_terms(mean_p, cov_p, mean_q, cov_q, normalisation):
+    return _terms(mean_p, cov_p, mean_q, cov_q) | {"largest": _LARGEST[normalisation]}
+
+
+def _hellinger(largest, **terms):
+    value = _distance(**terms)
+    return -largest * namespace(value).expm1(-value)
+
+
+book = Textbook(hellinger, _hellinger_terms, _hellinger)
+book.wrong("the exponential alone, without its factor of determinants", middle=0, half=0)
+book.wrong(
+    "the determinant is that of the covariances' entrywise product, not of their product",
+    half=lambda t: logdet(t.cov_p * t.cov_q) / 2,
+    source=_STONE_SOUP,
+)
+book.wrong(
+    "the mean term is divided by the sum of the covariances, not by their mean",
+    mahalanobis=lambda t: t.mahalanobis / 2,
+    source=_STONE_SOUP,
+)
+book.wrong(
+    "the factor of determinants lacks its root",
+    middle=lambda t: 2 * t.middle,
+    half=lambda t: 2 * t.half,
+)
+wrong(
+    hellinger,
+    "the integral is halved where it should not be, and the reverse",
+    options={"normalisation": {"unit": "double", "double": "unit"}.get},
+)
 
 
 @hellinger.mutant
@@ -154,44 +151,10 @@ def squared_coefficient(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     return unit * (1 + bhattacharyya_coefficient(mean_p, cov_p, mean_q, cov_q))
 
 
-@hellinger.mutant
-def without_determinants(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
-    """the exponential alone, without its factor of determinants"""
-    mahalanobis, *_ = _terms(mean_p, cov_p, mean_q, cov_q)
-    unit = {"unit": 1, "double": 2}[normalisation]
-    return -unit * namespace(mean_p).expm1(-mahalanobis / 8)
-
-
-@hellinger.mutant(source="https://github.com/dstl/Stone-Soup/pull/287")
-def entrywise_product_of_covariances(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
-    """the determinant is that of the covariances' entrywise product, not of their product"""
-    mahalanobis, middle, _ = _terms(mean_p, cov_p, mean_q, cov_q)
-    unit = {"unit": 1, "double": 2}[normalisation]
-    half = _logdet(cov_p * cov_q) / 2
-    return -unit * namespace(mean_p).expm1(-mahalanobis / 8 - (middle - half) / 2)
-
-
-@hellinger.mutant(source="https://github.com/dstl/Stone-Soup/pull/287")
-def sum_of_covariances_not_halved(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
-    """the mean term is divided by the sum of the covariances, not by their mean"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    unit = {"unit": 1, "double": 2}[normalisation]
-    return -unit * namespace(mean_p).expm1(-mahalanobis / 16 - (middle - half) / 2)
-
-
-@hellinger.mutant
-def root_of_the_determinants_missing(mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
-    """the factor of determinants lacks its root"""
-    mahalanobis, middle, half = _terms(mean_p, cov_p, mean_q, cov_q)
-    unit = {"unit": 1, "double": 2}[normalisation]
-    return -unit * namespace(mean_p).expm1(-mahalanobis / 8 - (middle - half))
-
-
 @hellinger.mutant(gradient=True)
 def gradient_without_coefficient(g, mean_p, cov_p, mean_q, cov_q, /, *, normalisation):
     """the gradient is that of the distance, without the factor BC"""
-    unit = {"unit": 1, "double": 2}[normalisation]
-    return bhattacharyya_distance.vjp(unit * g, mean_p, cov_p, mean_q, cov_q)
+    return bhattacharyya_distance.vjp(_LARGEST[normalisation] * g, mean_p, cov_p, mean_q, cov_q)
 
 
 @hellinger.mutant(gradient=True)

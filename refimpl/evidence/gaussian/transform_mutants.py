@@ -4,145 +4,104 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
-from refimpl.evidence.gaussian.shared import LOG_2PI, off_diagonal_doubled
+from refimpl.backend import namespace
+from refimpl.core import matvec, outer
+from refimpl.evidence.gaussian.shared import LOG_2PI, inverse_of, logdet, off_diagonal_doubled
 from refimpl.evidence.gaussian.transform import characteristic, generating, integral
+from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 from refimpl.gaussian.transform import (
     gaussian_characteristic_function,
-    gaussian_log_integral,
-    gaussian_log_moment_generating_function,
 )
 
 
-def _logdet(cov):
-    return logdet_from_cholesky(cholesky(cov))
-
-
 def _square(cov, w):
-    return (w * (cov @ w[..., None])[..., 0]).sum(axis=-1)
-
-
-def _inverse_square(cov, w):
-    return (w * solve(cov, w[..., None])[..., 0]).sum(axis=-1)
+    return (w * matvec(cov, w)).sum(axis=-1)
 
 
 # -------------------------------------------------------------------------- Gaussian integral
 
-
-def _integral(d, logdet, square):
-    return 0.5 * (d * LOG_2PI + logdet + square)
-
-
-@integral.mutant
-def determinant_sign(w, cov, /):
-    """the log-determinant has the wrong sign"""
-    return _integral(w.shape[-1], -_logdet(cov), _square(cov, w))
-
-
-@integral.mutant
-def exponent_without_half(w, cov, /):
-    """the half in the exponent is missing: the integral of exp(-x^T S^{-1} x + w^T x)"""
-    return gaussian_log_integral(w, cov / 2)
-
-
-@integral.mutant
-def square_not_halved(w, cov, /):
-    """w^T S w lacks its factor 1/2"""
-    return _integral(w.shape[-1], _logdet(cov), 2 * _square(cov, w))
+book = Textbook(
+    integral,
+    lambda w, cov: {"d": w.shape[-1], "logdet": logdet(cov), "square": _square(cov, w)},
+    lambda d, logdet, square: 0.5 * (d * LOG_2PI + logdet + square),
+)
+book.wrong("the log-determinant has the wrong sign", logdet=lambda t: -t.logdet)
+book.wrong("w^T S w lacks its factor 1/2", square=lambda t: 2 * t.square)
+book.wrong(
+    "the completed square is w^T S^{-1} w instead of w^T S w",
+    square=lambda t: _square(inverse_of(t.cov), t.w),
+)
+book.wrong("the completed square has the sign of a Fourier transform", square=lambda t: -t.square)
+book.wrong("2 pi is counted once, not once for each coordinate", d=1)
+wrong(
+    integral,
+    "the half in the exponent is missing: the integral of exp(-x^T S^{-1} x + w^T x)",
+    arrays={"cov": lambda x: x / 2},
+)
 
 
-@integral.mutant
-def square_inverted(w, cov, /):
-    """the completed square is w^T S^{-1} w instead of w^T S w"""
-    return _integral(w.shape[-1], _logdet(cov), _inverse_square(cov, w))
-
-
-@integral.mutant
-def square_negative(w, cov, /):
-    """the completed square has the sign of a Fourier transform"""
-    return _integral(w.shape[-1], _logdet(cov), -_square(cov, w))
-
-
-@integral.mutant
-def two_pi_once(w, cov, /):
-    """2 pi is counted once, not once for each coordinate"""
-    return _integral(1, _logdet(cov), _square(cov, w))
-
-
-@integral.mutant(gradient=True)
-def gradient_inverse_missing(g, w, cov, /):
+@wrong_gradients(integral)
+def gradient_inverse_missing(found, g, arrays, options):
     """the gradient in cov lacks the log-determinant's S^{-1}/2"""
-    dw, _ = gaussian_log_integral.vjp(g, w, cov)
-    return dw, g[..., None, None] * w[..., :, None] * w[..., None, :] / 2
+    return found[0], g[..., None, None] * outer(arrays[0], arrays[0]) / 2
 
 
 # ----------------------------------------------------------------- moment generating function
 
-
-@generating.mutant
-def variance_sign(w, mean, cov, /):
-    """w^T S w has the sign of the characteristic function"""
-    return (w * mean).sum(axis=-1) - _square(cov, w) / 2
-
-
-@generating.mutant
-def variance_missing(w, mean, cov, /):
-    """w^T S w is missing: the exponent of the mean, against Jensen's inequality"""
-    return (w * mean).sum(axis=-1) + 0 * _square(cov, w)
-
-
-@generating.mutant(gradient=True)
-def gradient_off_diagonal_doubled(g, w, mean, cov, /):
-    """the gradient in cov counts each off-diagonal entry twice"""
-    dw, dmean, dcov = gaussian_log_moment_generating_function.vjp(g, w, mean, cov)
-    return dw, dmean, off_diagonal_doubled(dcov)
+book = Textbook(
+    generating,
+    lambda w, mean, cov: {"linear": (w * mean).sum(axis=-1), "square": _square(cov, w)},
+    lambda linear, square: linear + square / 2,
+)
+book.wrong("w^T S w has the sign of the characteristic function", square=lambda t: -t.square)
+book.wrong(
+    "w^T S w is missing: the exponent of the mean, against Jensen's inequality",
+    square=lambda t: 0 * t.square,
+)
+wrong(
+    generating,
+    "the gradient in cov counts each off-diagonal entry twice",
+    gradient={"cov": off_diagonal_doubled},
+)
 
 
-@generating.mutant(gradient=True)
-def gradient_without_the_variance(g, w, mean, cov, /):
+@wrong_gradients(generating)
+def gradient_without_the_variance(found, g, arrays, options):
     """the gradient in w is the mean alone"""
-    _, dmean, dcov = gaussian_log_moment_generating_function.vjp(g, w, mean, cov)
-    return g[..., None] * (mean + 0 * w), dmean, dcov
+    return g[..., None] * (arrays[1] + 0 * arrays[0]), *found[1:]
 
 
 # --------------------------------------------------------------------- characteristic function
 
-
-def _polar(square, angle):
-    xp = namespace(angle)
-    size = xp.exp(-square)
-    return size * xp.cos(angle), size * xp.sin(angle)
-
-
-@characteristic.mutant
-def conjugate(w, mean, cov, /):
-    """the sign of i is that of engineering's Fourier transform"""
-    return gaussian_characteristic_function(-w, mean, cov)
+wrong(
+    characteristic,
+    "the sign of i is that of engineering's Fourier transform",
+    arrays={"w": lambda x: -x},
+)
+wrong(
+    characteristic,
+    "the argument is a frequency in turns: w is multiplied by 2 pi",
+    arrays={"w": lambda x: 2 * math.pi * x},
+)
+wrong(
+    characteristic,
+    "the covariance is forgotten: the modulus is 1",
+    arrays={"cov": lambda x: 0 * x},
+)
 
 
 @characteristic.mutant
 def parts_exchanged(w, mean, cov, /):
     """the imaginary part comes first"""
-    real, imaginary = gaussian_characteristic_function(w, mean, cov)
-    return imaginary, real
+    return gaussian_characteristic_function(w, mean, cov)[::-1]
 
 
 @characteristic.mutant
 def modulus_grows(w, mean, cov, /):
     """the modulus is exp(+w^T S w/2), that of the moment generating function"""
-    return _polar(-_square(cov, w) / 2, (w * mean).sum(axis=-1))
-
-
-@characteristic.mutant
-def angle_in_turns(w, mean, cov, /):
-    """the argument is a frequency in turns: w is multiplied by 2 pi"""
-    return gaussian_characteristic_function(2 * math.pi * w, mean, cov)
-
-
-@characteristic.mutant
-def modulus_missing(w, mean, cov, /):
-    """the covariance is forgotten: the modulus is 1"""
-    return gaussian_characteristic_function(w, mean, 0 * cov)
+    xp, angle = namespace(w), (w * mean).sum(axis=-1)
+    size = xp.exp(_square(cov, w) / 2)
+    return size * xp.cos(angle), size * xp.sin(angle)
 
 
 @characteristic.mutant(gradient=True)
