@@ -8,11 +8,12 @@ from refimpl.attention.delta import delta_rule
 from refimpl.attention.recurrent import gated_linear_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes
-from refimpl.evidence.attention.recurrent import (
+from refimpl.evidence.attention.shared import (
     linear_in_values,
     no_look_ahead,
     resumed_anywhere,
     sequence_arrays,
+    unscaled,
 )
 from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 
@@ -209,13 +210,7 @@ book.wrong(
 book.wrong("a position reads the state before it writes", reads_first=True)
 
 
-wrong(
-    delta,
-    "the queries are not divided by sqrt d",
-    options=lambda options, _: (
-        options if options.get("scale") is not None else options | {"scale": 1.0}
-    ),
-)
+wrong(delta, "the queries are not divided by sqrt d", options=unscaled)
 
 
 @wrong_gradients(delta)

@@ -7,6 +7,7 @@ import numpy as np
 from refimpl.attention.favor import favor_features, performer_attention
 from refimpl.attention.masks import band
 from refimpl.evidence.attention.favor import features, performer
+from refimpl.evidence.attention.shared import other_corner, unscaled
 from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 
 # ---------------------------------------------------------------------------------- features
@@ -114,9 +115,6 @@ def gradient_everywhere(found, g, arrays, options):
 # ---------------------------------------------------------------------------------- attention
 
 
-_CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
-
-
 def _root(q, options):
     scale = options.get("scale")
     return q.shape[-1] ** -0.25 if scale is None else np.sqrt(np.asarray(scale))[..., None, None]
@@ -159,13 +157,7 @@ def eps_of_google(*arrays, kind, **options):
     return _raised(1e-6, *arrays, kind, options)
 
 
-wrong(
-    performer,
-    "the logits are not scaled by 1/sqrt d",
-    options=lambda options, _: (
-        options if options.get("scale") is not None else options | {"scale": 1.0}
-    ),
-)
+wrong(performer, "the logits are not scaled by 1/sqrt d", options=unscaled)
 
 
 @performer.mutant
@@ -227,7 +219,7 @@ wrong(
 wrong(
     performer,
     "causal is aligned at the other corner",
-    options={"causal": lambda causal: _CORNERS.get(causal, causal)},
+    options={"causal": other_corner},
 )
 
 

@@ -10,9 +10,9 @@ from refimpl.attention.features import feature_map
 from refimpl.backend import namespace
 from refimpl.core import softmax
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.attention.shared import POSITIVE
 from refimpl.evidence.mistakes import Textbook, wrong_gradients
 
-POSITIVE = ("elu_plus_one", "relu", "squared_relu", "exponential", "softmax")
 SIMILARITIES = {
     "identity": lambda dot, cosine, degree: dot,
     "one_plus_cosine": lambda dot, cosine, degree: 1 + cosine,

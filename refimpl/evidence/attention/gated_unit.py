@@ -6,8 +6,9 @@ import numpy as np
 
 from refimpl.attention.gated_unit import gated_attention_unit, squared_relu_attention
 from refimpl.attention.softmax import softmax_attention
-from refimpl.backend import namespace, to_host
+from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.attention.shared import largest
 from refimpl.evidence.laws import linear_in
 from refimpl.evidence.mistakes import Textbook, wrong
 
@@ -27,10 +28,6 @@ unit = Evidence(
     sizes={"n": Sizes(1, 1, 17), "e": _SMALL, "f": _SMALL, "s": _SMALL},
     fixed=_FIXED,
 )
-
-
-def _largest(x) -> float:
-    return float(np.abs(np.asarray(to_host(x), dtype=float)).max(initial=1.0))
 
 
 # ------------------------------------------------------------------------- attention: regimes
@@ -66,9 +63,9 @@ def large(rng, shape):
 
 
 def _size(case) -> float:
-    q, k, v = map(_largest, case.arrays)
+    q, k, v = map(largest, case.arrays)
     bias = case.options.get("bias")
-    logit = q * k * case.arrays[0].shape[-1] + (0.0 if bias is None else _largest(bias))
+    logit = q * k * case.arrays[0].shape[-1] + (0.0 if bias is None else largest(bias))
     return 8.0 * v * (1.0 + logit) ** 2
 
 
@@ -223,12 +220,12 @@ def saturated(rng, shape):
 
 
 def _unit_size(case) -> float:
-    sizes = [_largest(x) for x in case.arrays]
+    sizes = [largest(x) for x in case.arrays]
     e, f, s = case.arrays[1].shape[-2], case.arrays[1].shape[-1], case.arrays[3].shape[-1]
     dense = e * sizes[0]
     bias = case.options.get("bias")
     product = s * (sizes[4] * dense * sizes[3] + sizes[5]) ** 2
-    product += 0.0 if bias is None else _largest(bias)
+    product += 0.0 if bias is None else largest(bias)
     return f * sizes[6] * (dense * sizes[1]) * (dense * sizes[2]) * (1.0 + product) ** 2
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from refimpl.attention.linear import linear_attention, streamed_linear_attention
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
-from refimpl.evidence.attention.features import POSITIVE
+from refimpl.evidence.attention.shared import POSITIVE
 from refimpl.evidence.laws import constant_values, linear_in
 
 _FEATURES = (*POSITIVE, "one_plus_cosine", "taylor_2", "power")

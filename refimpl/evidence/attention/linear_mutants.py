@@ -11,6 +11,7 @@ from refimpl.attention.linear import linear_attention, streamed_linear_attention
 from refimpl.attention.masks import band
 from refimpl.attention.softmax import softmax_attention
 from refimpl.evidence.attention.linear import attention, streamed
+from refimpl.evidence.attention.shared import other_corner
 from refimpl.evidence.mistakes import Textbook, wrong, wrong_gradients
 
 
@@ -57,7 +58,6 @@ def _in_buckets_before(t):
     return t.keep & (np.arange(m) < np.arange(n)[:, None] // 2 * 2) if t.is_causal else t.keep
 
 
-_CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
 _ELEMENTWISE = ("elu_plus_one", "relu", "squared_relu", "exponential")
 
 book = Textbook(attention, _terms, _whole)
@@ -130,7 +130,7 @@ def mask_inverted(q, k, v, /, **options):
 wrong(
     attention,
     "causal is aligned at the other corner",
-    options={"causal": lambda causal: _CORNERS.get(causal, causal)},
+    options={"causal": other_corner},
 )
 
 

@@ -14,8 +14,9 @@ from refimpl.attention.lowrank import (
     synthesizer_attention,
     synthesizer_logits,
 )
-from refimpl.backend import namespace, to_host
+from refimpl.backend import namespace
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.attention.shared import largest
 from refimpl.evidence.laws import constant_values, linear_in
 
 _SMALL = Sizes(1, 1, 8)
@@ -51,10 +52,6 @@ cosformer = Evidence(
     combinations=({"causal": True, "offset": 3},),
     ties=({"m": "n"}, {"v": "d"}, {"v": "d", "m": "n"}),
 )
-
-
-def _largest(x) -> float:
-    return float(np.abs(np.nan_to_num(np.asarray(to_host(x), dtype=float))).max(initial=1.0))
 
 
 # ----------------------------------------------------------------------------------- Linformer
@@ -95,7 +92,7 @@ def large_values(rng, shape):
 
 
 def _condition(case) -> float:
-    q, k, v, e, f = map(_largest, case.arrays)
+    q, k, v, e, f = map(largest, case.arrays)
     m, d = case.arrays[1].shape[-2:]
     return (1.0 + q * k * e * m * d) * v * f * m
 
@@ -172,7 +169,7 @@ def huge_logits(rng, shape):
 def rows_may_be_shifted(f, case):
     """A number added to all logits of a row changes nothing"""
     logits, v = case.arrays
-    size = _largest(v) * (1.0 + _largest(logits))
+    size = largest(v) * (1.0 + largest(logits))
     yield Claim(case.with_arrays(logits + 0.5, v).call(f), case.call(f), size)
 
 
@@ -183,7 +180,7 @@ def linear_in_the_values(f, case):
     other = namespace(v).flip(v, axis=-1)
     left = case.with_arrays(logits, v - 0.5 * other).call(f)
     right = case.call(f) - 0.5 * case.with_arrays(logits, other).call(f)
-    yield Claim(left, right, 4.0 * _largest(v))
+    yield Claim(left, right, 4.0 * largest(v))
 
 
 @synthesizer.closed_form
@@ -244,7 +241,7 @@ def affine_in_the_second_layer(f, case):
 def _terms(case):
     """The sizes of the sums behind the logits."""
     x, w, b, out, shift = case.arrays
-    hidden = 2.0 + _largest(x) * abs(w).sum() + _largest(b)
+    hidden = 2.0 + largest(x) * abs(w).sum() + largest(b)
     return 1.0 + abs(out).sum(axis=-2, keepdims=True) * hidden + abs(shift[..., None, :])
 
 
@@ -294,10 +291,10 @@ def rows_of_an_outer_product(f, case):
     outer = (first[..., :, None] * second[..., None, :]).reshape(*first.shape[:-1], a * b)
     found = case.call(f)
     if case.options["order"] == "outer":
-        yield Claim(found, outer, _largest(first) * _largest(second))
+        yield Claim(found, outer, largest(first) * largest(second))
     elif math.gcd(a, b) == 1:
         yield Claim(
-            xp.sort(found, axis=-1), xp.sort(outer, axis=-1), _largest(first) * _largest(second)
+            xp.sort(found, axis=-1), xp.sort(outer, axis=-1), largest(first) * largest(second)
         )
 
 
@@ -305,7 +302,7 @@ def rows_of_an_outer_product(f, case):
 def homogeneous_in_each_factor(f, case):
     """Twice A, or twice B, gives twice the logits"""
     first, second = case.arrays
-    size = 2.0 * _largest(first) * _largest(second)
+    size = 2.0 * largest(first) * largest(second)
     yield Claim(case.with_arrays(2.0 * first, second).call(f), 2.0 * case.call(f), size)
     yield Claim(case.with_arrays(first, 2.0 * second).call(f), 2.0 * case.call(f), size)
 
@@ -375,7 +372,7 @@ def features_off(rng, shape):
 
 
 def _spread(case) -> float:
-    return 64.0 * _largest(case.arrays[2]) * case.arrays[0].shape[-1]
+    return 64.0 * largest(case.arrays[2]) * case.arrays[0].shape[-1]
 
 
 cosformer.law(constant_values(2, _spread, unless=("eps",)))

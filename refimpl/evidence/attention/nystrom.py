@@ -6,8 +6,9 @@ import numpy as np
 
 from refimpl.attention.nystrom import nystrom_attention, segment_means
 from refimpl.attention.softmax import softmax_attention
-from refimpl.backend import namespace, to_host
+from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.attention.shared import largest
 from refimpl.evidence.laws import linear_in
 
 SEGMENTS = segment_means.declared["segments"].values
@@ -134,10 +135,6 @@ def nan_under_masks(rng, shape):
 # --------------------------------------------------------------------------------- laws: means
 
 
-def _largest(x) -> float:
-    return float(np.abs(np.nan_to_num(np.asarray(to_host(x), dtype=float))).max(initial=1.0))
-
-
 @means.law
 def constant_sequence(f, case):
     """A constant sequence has that mean, but for padding and segments without a position"""
@@ -155,7 +152,7 @@ def linear(f, case):
     other = namespace(x).flip(x, axis=-1)
     left = case.with_arrays(x - 0.5 * other).call(f)
     right = case.call(f) - 0.5 * case.with_arrays(other).call(f)
-    yield Claim(left, right, 4.0 * _largest(x))
+    yield Claim(left, right, 4.0 * largest(x))
 
 
 @means.law
@@ -168,7 +165,7 @@ def total(f, case):
     kept = xp.where(keep[..., None], x, 0.0).sum(axis=-2, keepdims=True)
     count = xp.maximum(keep.sum(axis=-1), 1).astype(x.dtype)
     one = case.with_options(landmarks=1).call(f)
-    yield Claim(one, kept / count[..., None, None], 8.0 * _largest(x))
+    yield Claim(one, kept / count[..., None, None], 8.0 * largest(x))
 
 
 @means.law
@@ -178,7 +175,7 @@ def all_positions(f, case):
     mask = case.options.get("mask")
     kept = x if mask is None else namespace(x).where(mask[..., None], x, 0.0)
     found = case.with_options(landmarks=x.shape[-2]).call(f)
-    yield Claim(found, kept, _largest(x))
+    yield Claim(found, kept, largest(x))
 
 
 # ----------------------------------------------------------------------------- laws: attention
@@ -187,12 +184,9 @@ def all_positions(f, case):
 def _size(case) -> float:
     q, k, v = case.arrays
     condition = 64.0 if case.options.get("inverse") == "exact" else 16.0
-    logit = _largest(q) * _largest(k) * q.shape[-1] ** 0.5
+    logit = largest(q) * largest(k) * q.shape[-1] ** 0.5
     return (
-        condition
-        * _largest(v)
-        * (1.0 + logit)
-        * (1.0 + _largest(case.options.get("convolution", 0)))
+        condition * largest(v) * (1.0 + logit) * (1.0 + largest(case.options.get("convolution", 0)))
     )
 
 

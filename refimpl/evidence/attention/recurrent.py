@@ -9,8 +9,15 @@ from refimpl.attention.recurrent import (
     retention,
     state_space_duality,
 )
-from refimpl.backend import namespace, to_host
+from refimpl.backend import namespace
 from refimpl.evidence import Budget, Case, Claim, Evidence, Sizes, inputs
+from refimpl.evidence.attention.shared import (
+    linear_in_values,
+    no_look_ahead,
+    resumed_anywhere,
+    sequence_arrays,
+    sequence_size,
+)
 
 _SIZES = {"n": Sizes(1, 1, 17), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6)}
 _RECORD = {"empty": ("n",), "budget": Budget(k=6.0, floor=8.0)}
@@ -109,96 +116,6 @@ def large_steps(rng, shape):
 # ---------------------------------------------------------------------------------------- laws
 
 
-def _size(case) -> float:
-    """The largest product of a query, a key and a value, times their number."""
-    sizes = [np.abs(np.asarray(to_host(x), dtype=float)).max(initial=1.0) for x in case.arrays]
-    largest = float(np.prod([s for s in sizes if s < 1e6]))
-    state = case.options.get("state")
-    state = 1.0 if state is None else 1.0 + float(np.abs(to_host(state)).max(initial=0.0))
-    return largest * state * sum(case.arrays[0].shape[-2:])
-
-
-def sequence_arrays(of):
-    """Which arrays have a position axis, and where it is."""
-    places = []
-    for argument in of.formula.arguments:
-        names = [axis.name for axis in argument.core]
-        places.append(names.index("n") - len(names) if "n" in names else None)
-    return places
-
-
-def _cut(x, place, part):
-    if place is None:
-        return x
-    index = (..., part) + (slice(None),) * (-place - 1)
-    return x[index]
-
-
-def resumed_anywhere(of):
-    """The law that a sequence may be cut, for one of the formulas."""
-    places = sequence_arrays(of)
-    options_cut = {
-        name: [axis.name for axis in argument.core] == ["n"]
-        for name, argument in of.formula.keywords.items()
-    }
-
-    def resumed_anywhere(f, case):
-        """A sequence in two parts, the second with the state of the first, gives the same"""
-        n = case.arrays[0].shape[-2]
-        half = n // 2
-
-        def part(span):
-            options = {
-                k: v[..., span] if options_cut.get(k) and v is not None else v
-                for k, v in case.options.items()
-            }
-            arrays = (_cut(x, p, span) for x, p in zip(case.arrays, places, strict=True))
-            return Case(tuple(arrays), options)
-
-        first, state = part(slice(0, half)).call(f)
-        second, last = part(slice(half, n)).with_options(state=state).call(f)
-        output, expected = case.call(f)
-        xp = namespace(output)
-        yield Claim(xp.concatenate([first, second], axis=-2), output, _size(case))
-        yield Claim(last, expected, _size(case))
-
-    return resumed_anywhere
-
-
-def linear_in_values(place):
-    """The law that the result is linear in the array at this place, from a state of zeros."""
-
-    def linear_in_values(f, case):
-        """Values and state twice as large double output and state"""
-        arrays = list(case.arrays)
-        arrays[place] = 2.0 * arrays[place]
-        state = case.options.get("state")
-        options = {} if state is None else {"state": 2.0 * state}
-        doubled = case.with_arrays(*arrays).with_options(**options)
-        for a, b in zip(doubled.call(f), case.call(f), strict=True):
-            yield Claim(a, 2.0 * b, _size(case))
-
-    return linear_in_values
-
-
-def no_look_ahead(places):
-    """The law that the first output does not see later positions."""
-
-    def no_look_ahead(f, case):
-        """The first output depends on the first position alone"""
-        if case.arrays[0].shape[-2] == 0:
-            return
-        first = slice(0, 1)
-        arrays = (_cut(x, p, first) for x, p in zip(case.arrays, places, strict=True))
-        options = dict(case.options)
-        if options.get("log_decay") is not None:
-            options["log_decay"] = options["log_decay"][..., :1]
-        alone = Case(tuple(arrays), options)
-        yield Claim(case.call(f)[0][..., :1, :], alone.call(f)[0], _size(case))
-
-    return no_look_ahead
-
-
 for of, values in ((gated, 2), (retained, 2), (dual, 0)):
     of.law(resumed_anywhere(of))
     of.law(linear_in_values(values))
@@ -216,7 +133,7 @@ def no_decay_is_a_triangle_of_products(f, case):
     if state is not None:
         expected = expected + q @ state
     output, _ = case.with_arrays(q, k, v, 0.0 * log_decay).call(f)
-    yield Claim(output, factor * expected, _size(case))
+    yield Claim(output, factor * expected, sequence_size(case))
 
 
 @gated.law
@@ -231,7 +148,7 @@ def decay_may_move_into_the_key(f, case):
     rest = xp.where((xp.arange(q.shape[-2]) == 0)[:, None], 0.0, log_decay).astype(q.dtype)
     moved = case.with_arrays(q, k, v, rest).with_options(state=kept * state)
     for a, b in zip(moved.call(f), case.call(f), strict=True):
-        yield Claim(a, b, _size(case))
+        yield Claim(a, b, sequence_size(case))
 
 
 @retained.law
@@ -247,7 +164,7 @@ def powers_of_the_decay(f, case):
     scale = case.options.get("scale")
     factor = q.shape[-1] ** -0.5 if scale is None else scale[..., None, None]
     expected = xp.tril(powers * (q @ k.swapaxes(-1, -2))) @ v
-    yield Claim(case.call(f)[0], factor * expected, 16.0 * _size(case))
+    yield Claim(case.call(f)[0], factor * expected, 16.0 * sequence_size(case))
 
 
 @dual.law
@@ -259,7 +176,7 @@ def steps_and_rates(f, case):
     if skip is not None:
         half = half.with_options(skip=0.5 * skip)
     for a, expected in zip(half.call(f), case.call(f), strict=True):
-        yield Claim(a, expected, _size(case))
+        yield Claim(a, expected, sequence_size(case))
 
 
 # -------------------------------------------------------------------------------- closed forms

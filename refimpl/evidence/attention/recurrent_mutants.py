@@ -6,6 +6,7 @@ import numpy as np
 
 from refimpl.attention.recurrent import gated_linear_attention, retention, state_space_duality
 from refimpl.evidence.attention.recurrent import dual, gated, retained
+from refimpl.evidence.attention.shared import unscaled
 from refimpl.evidence.mistakes import wrong, wrong_gradients
 
 # --------------------------------------------------------------------------------------- gated
@@ -22,10 +23,6 @@ def _summed_over_features(log_decay):
     return np.diff(total, axis=-2, prepend=0.0 * total[..., :1, :])
 
 
-def _not_scaled(options, _):
-    return options if options.get("scale") is not None else options | {"scale": 1.0}
-
-
 wrong(gated, "nothing decays", arrays={"log_decay": lambda x: 0.0 * x})
 wrong(
     gated,
@@ -40,7 +37,7 @@ wrong(
     source="https://github.com/fla-org/flash-linear-attention/issues/850",
 )
 wrong(gated, "the state before the first position is ignored", options={"state": None})
-wrong(gated, "the queries are not divided by sqrt d", options=_not_scaled)
+wrong(gated, "the queries are not divided by sqrt d", options=unscaled)
 
 
 @gated.mutant
@@ -123,7 +120,7 @@ def rows_divided(q, k, v, decay, /, **options):
     return output / np.sqrt(np.cumsum(powers, axis=-1))[..., None], state
 
 
-wrong(retained, "the queries are not divided by sqrt d", options=_not_scaled)
+wrong(retained, "the queries are not divided by sqrt d", options=unscaled)
 
 
 wrong(retained, "the state before the first position is ignored", options={"state": None})

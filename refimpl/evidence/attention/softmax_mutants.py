@@ -14,6 +14,7 @@ from refimpl.attention.softmax import (
     softmax_attention,
 )
 from refimpl.core import softmax_terms, weighted_sum
+from refimpl.evidence.attention.shared import other_corner
 from refimpl.evidence.attention.softmax import (
     ALL,
     attention,
@@ -143,11 +144,10 @@ wrong(
     options=lambda options, _: options | {"causal": None, "offset": options.get("offset") or 0},
     source="https://github.com/keras-team/keras/issues/23038",
 )
-_CORNERS = {"top_left": "bottom_right", "bottom_right": "top_left"}
 wrong(
     ALL,
     "The causal mask is aligned at the other corner (top left against bottom right)",
-    options={"causal": lambda causal: _CORNERS.get(causal, causal)},
+    options={"causal": other_corner},
     source="https://github.com/pytorch/pytorch/issues/108108",
 )
 
