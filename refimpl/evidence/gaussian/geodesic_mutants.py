@@ -6,38 +6,28 @@ from refimpl.backend import eigh, namespace, solve
 from refimpl.core import symmetric_part
 from refimpl.evidence.gaussian.geodesic import exp, log, metric, way
 from refimpl.evidence.gaussian.optimal_map_mutants import matrix_of_map
-from refimpl.evidence.gaussian.shared import off_diagonal_doubled, power
+from refimpl.evidence.gaussian.shared import identity_of, off_diagonal_doubled, power
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.geodesic import (
-    bures_exp,
     bures_log,
-    bures_metric,
     displacement_interpolation,
 )
-
-
-def _eye(like):
-    return namespace(like).eye(like.shape[-1], dtype=like.dtype)
-
 
 # ---------------------------------------------------------------------------------------- geodesics
 
 
-def _mean(mean_p, mean_q, time):
-    return (1 - time[..., None]) * mean_p + time[..., None] * mean_q
+def _mean(mean_p, mean_q, t):
+    return (1 - t[..., 0]) * mean_p + t[..., 0] * mean_q
 
 
-def _path(name, statement, cov, mean=_mean):
-    """Register a path of covariances, cov(cov_p, cov_q, t), beside one of means."""
-
-    def body(mean_p, cov_p, mean_q, cov_q, /, *, time):
-        return mean(mean_p, mean_q, time), cov(cov_p, cov_q, time[..., None, None])
-
-    body.__name__, body.__doc__ = name, statement
-    way.mutant(body)
+def _terms(mean_p, cov_p, mean_q, cov_q, time):
+    """The mean and the covariance on the way, and the time as a matrix."""
+    t = time[..., None, None]
+    return {"mean": _mean(mean_p, mean_q, t), "cov": _true(cov_p, cov_q, t), "t": t}
 
 
 def _true(cov_p, cov_q, t):
-    step = (1 - t) * _eye(cov_p) + t * matrix_of_map(cov_p, cov_q)
+    step = (1 - t) * identity_of(cov_p) + t * matrix_of_map(cov_p, cov_q)
     return step @ cov_p @ step
 
 
@@ -55,35 +45,45 @@ def _geometric(cov_p, cov_q, t):
     return root @ middle @ root
 
 
-def _without_cross(cov_p, cov_q, t):
-    return (1 - t) ** 2 * cov_p + t * t * cov_q
-
-
-_path(
-    "linear",
+book = Textbook(way, _terms, lambda mean, cov, t: (mean, cov))
+book.wrong(
     "the covariances move linearly, as those of a mixture with equal means",
-    lambda cov_p, cov_q, t: (1 - t) * cov_p + t * cov_q,
+    cov=lambda s: (1 - s.t) * s.cov_p + s.t * s.cov_q,
 )
-_path("roots", "the square roots of the covariances move linearly, as if they commuted", _powers)
-_path("affine_invariant", "the way is the geodesic of the affine-invariant geometry", _geometric)
-_path("independent", "x and y are independent: the cross-covariance is missing", _without_cross)
-_path(
-    "map_only",
+book.wrong(
+    "the square roots of the covariances move linearly, as if they commuted",
+    cov=lambda s: _powers(s.cov_p, s.cov_q, s.t),
+)
+book.wrong(
+    "the way is the geodesic of the affine-invariant geometry",
+    cov=lambda s: _geometric(s.cov_p, s.cov_q, s.t),
+)
+book.wrong(
+    "x and y are independent: the cross-covariance is missing",
+    cov=lambda s: (1 - s.t) ** 2 * s.cov_p + s.t**2 * s.cov_q,
+)
+book.wrong(
     "M is I + t A instead of (1 - t) I + t A",
-    lambda cov_p, cov_q, t: (
-        _true(cov_p, cov_q, t)
-        + (2 - t) * t * cov_p
-        + t * t * symmetric_part(cov_p @ matrix_of_map(cov_p, cov_q)) * 2
+    cov=lambda s: (
+        s.cov
+        + (2 - s.t) * s.t * s.cov_p
+        + 2 * s.t**2 * symmetric_part(s.cov_p @ matrix_of_map(s.cov_p, s.cov_q))
     ),
 )
-_path("backwards", "time runs from q to p", lambda p, q, t: _true(p, q, 1 - t))
-_path(
-    "one_sided",
+book.wrong("time runs from q to p", cov=lambda s: _true(s.cov_p, s.cov_q, 1 - s.t))
+book.wrong(
     "the map acts on one side only: M S_p",
-    lambda p, q, t: symmetric_part(((1 - t) * _eye(p) + t * matrix_of_map(p, q)) @ p),
+    cov=lambda s: symmetric_part(
+        ((1 - s.t) * identity_of(s.cov_p) + s.t * matrix_of_map(s.cov_p, s.cov_q)) @ s.cov_p
+    ),
 )
-_path("mean_backwards", "the mean moves from q to p", _true, lambda p, q, t: _mean(q, p, t))
-_path("mean_fixed", "the mean stays at p", _true, lambda p, q, t: p + 0 * _mean(p, q, t))
+book.wrong("the mean moves from q to p", mean=lambda s: _mean(s.mean_q, s.mean_p, s.t))
+book.wrong("the mean stays at p", mean=lambda s: s.mean_p + 0 * s.mean)
+wrong(
+    way,
+    "the gradients in the covariances count each off-diagonal entry twice",
+    gradient={"cov_p": off_diagonal_doubled, "cov_q": off_diagonal_doubled},
+)
 
 
 @way.mutant(gradient=True)
@@ -99,14 +99,6 @@ def way_gradient_swapped(g, mean_p, cov_p, mean_q, cov_q, /, *, time):
     """the gradients have the weights of the other end"""
     found = displacement_interpolation.vjp(g, mean_q, cov_q, mean_p, cov_p, time=time)
     return found[2], found[3], found[0], found[1], found[4]
-
-
-@way.mutant(gradient=True)
-def way_gradient_off_diagonal_doubled(g, mean_p, cov_p, mean_q, cov_q, /, *, time):
-    """the gradients in the covariances count each off-diagonal entry twice"""
-    found = displacement_interpolation.vjp(g, mean_p, cov_p, mean_q, cov_q, time=time)
-    dcov_p, dcov_q = off_diagonal_doubled(found[1]), off_diagonal_doubled(found[3])
-    return found[0], dcov_p, found[2], dcov_q, found[4]
 
 
 # ------------------------------------------------------------------------------------------- metric
@@ -129,10 +121,7 @@ def _pairing(left, right):
     return (left * right).sum(axis=(-2, -1))
 
 
-@metric.mutant
-def quarter(cov, tangent_x, tangent_y, /):
-    """the factor is 1/4 instead of 1/2"""
-    return _pairing(_solved(cov, tangent_x, _sum), tangent_y) / 4
+wrong(metric, "the factor is 1/4 instead of 1/2", output=lambda y: y / 2)
 
 
 @metric.mutant
@@ -165,11 +154,11 @@ def fields_without_covariance(cov, tangent_x, tangent_y, /):
     return _pairing(_solved(cov, tangent_x, _sum), _solved(cov, tangent_y, _sum))
 
 
-@metric.mutant(gradient=True)
-def metric_gradient_off_diagonal_doubled(g, cov, tangent_x, tangent_y, /):
-    """the gradients count each off-diagonal entry twice"""
-    return tuple(map(off_diagonal_doubled, bures_metric.vjp(g, cov, tangent_x, tangent_y)))
-
+wrong(
+    metric,
+    "the gradients count each off-diagonal entry twice",
+    gradient=lambda found, arrays, options: map(off_diagonal_doubled, found),
+)
 
 # ---------------------------------------------------------------------------------------- logarithm
 
@@ -190,19 +179,19 @@ def identity_missing(cov_p, cov_q, /):
 @log.mutant
 def one_side_only(cov_p, cov_q, /):
     """the two sides are not added: (A - I) S_p"""
-    return (matrix_of_map(cov_p, cov_q) - _eye(cov_p)) @ cov_p
+    return (matrix_of_map(cov_p, cov_q) - identity_of(cov_p)) @ cov_p
 
 
 @log.mutant
 def back_map(cov_p, cov_q, /):
     """the map is that from q to p"""
-    return 2 * symmetric_part((matrix_of_map(cov_q, cov_p) - _eye(cov_p)) @ cov_p)
+    return 2 * symmetric_part((matrix_of_map(cov_q, cov_p) - identity_of(cov_p)) @ cov_p)
 
 
 @log.mutant
 def field_itself(cov_p, cov_q, /):
     """the result is the field A - I, not the velocity that it gives"""
-    return matrix_of_map(cov_p, cov_q) - _eye(cov_p)
+    return matrix_of_map(cov_p, cov_q) - identity_of(cov_p)
 
 
 @log.mutant
@@ -229,11 +218,11 @@ def log_gradient_of_the_difference(g, cov_p, cov_q, /):
     return -g, g
 
 
-@log.mutant(gradient=True)
-def log_gradient_off_diagonal_doubled(g, cov_p, cov_q, /):
-    """the gradients count each off-diagonal entry twice"""
-    return tuple(map(off_diagonal_doubled, bures_log.vjp(g, cov_p, cov_q)))
-
+wrong(
+    log,
+    "the gradients count each off-diagonal entry twice",
+    gradient=lambda found, arrays, options: map(off_diagonal_doubled, found),
+)
 
 # -------------------------------------------------------------------------------------- exponential
 
@@ -296,7 +285,8 @@ def exp_gradient_first_order(g, cov, tangent, /):
     return g, g
 
 
-@exp.mutant(gradient=True)
-def exp_gradient_off_diagonal_doubled(g, cov, tangent, /):
-    """the gradients count each off-diagonal entry twice"""
-    return tuple(map(off_diagonal_doubled, bures_exp.vjp(g, cov, tangent)))
+wrong(
+    exp,
+    "the gradients count each off-diagonal entry twice",
+    gradient=lambda found, arrays, options: map(off_diagonal_doubled, found),
+)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 from refimpl.backend import eigvalsh, namespace
 from refimpl.evidence.gaussian.gromov import distances, products
-from refimpl.evidence.gaussian.shared import off_diagonal_doubled, trace
-from refimpl.evidence.mistakes import wrong
+from refimpl.evidence.gaussian.shared import off_diagonal_doubled
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.gromov import (
     inner_product_gromov_wasserstein_squared,
 )
@@ -21,104 +19,68 @@ def _spectrum(cov, width):
     return xp.concatenate([values, xp.zeros(missing, dtype=values.dtype)], axis=-1)
 
 
-def _spectra(cov_p, cov_q):
+def _terms(cov_p, cov_q):
+    """Both spectra, the number of eigenvalues that count, and the factors of both terms."""
     width = max(cov_p.shape[-1], cov_q.shape[-1])
-    return _spectrum(cov_p, width), _spectrum(cov_q, width)
+    return {
+        "a": _spectrum(cov_p, width),
+        "b": _spectrum(cov_q, width),
+        "count": width,
+        "of_traces": 4,
+        "of_values": 8,
+    }
 
 
-def _distances(a, b, *, of_traces=4.0, of_values=8.0):
+def _products(a, b, count, of_traces, of_values):
+    return ((a - b)[..., :count] ** 2).sum(axis=-1)
+
+
+def _distances(a, b, count, of_traces, of_values):
     traces = (a - b).sum(axis=-1)
-    return of_traces * traces * traces + of_values * ((a - b) ** 2).sum(axis=-1)
+    return of_traces * traces * traces + of_values * ((a - b)[..., :count] ** 2).sum(axis=-1)
 
 
-def each_mutant(body):
-    """Register ``body(a, b)``, changed spectra, for both formulas."""
-
-    @distances.mutant
-    @functools.wraps(body)
-    def of_distances(cov_p, cov_q, /):
-        return _distances(*body(*_spectra(cov_p, cov_q)))
-
-    @products.mutant
-    @functools.wraps(body)
-    def of_products(cov_p, cov_q, /):
-        a, b = body(*_spectra(cov_p, cov_q))
-        return ((a - b) ** 2).sum(axis=-1)
-
-    return body
+def _shared(t):
+    """How many eigenvalues both have."""
+    return min(t.cov_p.shape[-1], t.cov_q.shape[-1])
 
 
-@each_mutant
-def opposite_orders(a, b):
-    """the eigenvalues of q are in ascending order"""
-    return a, namespace(b).flip(b, -1)
-
-
-@each_mutant
-def deviations_for_eigenvalues(a, b):
-    """the roots of the eigenvalues are compared"""
-    xp = namespace(a)
-    return xp.sqrt(a), xp.sqrt(b)
-
-
-@each_mutant
-def eigenvalues_squared(a, b):
-    """the eigenvalues are squared: covariances are taken for standard deviations"""
-    return a * a, b * b
-
-
-@each_mutant
-def largest_only(a, b):
-    """only the largest eigenvalues are compared"""
-    return a[..., :1], b[..., :1]
-
-
-@distances.mutant
-def trace_term_missing(cov_p, cov_q, /):
-    """the term of the traces is missing"""
-    return _distances(*_spectra(cov_p, cov_q), of_traces=0.0)
-
-
-@distances.mutant
-def trace_term_doubled(cov_p, cov_q, /):
-    """the term of the traces has the factor 8"""
-    return _distances(*_spectra(cov_p, cov_q), of_traces=8.0)
-
-
-@distances.mutant
-def spectral_term_halved(cov_p, cov_q, /):
-    """the term of the eigenvalues has the factor 4"""
-    return _distances(*_spectra(cov_p, cov_q), of_values=4.0)
-
-
-@distances.mutant
-def inner_products(cov_p, cov_q, /):
-    """inner products are compared, not distances"""
-    a, b = _spectra(cov_p, cov_q)
-    return ((a - b) ** 2).sum(axis=-1)
-
-
-@distances.mutant
-def tail_missing(cov_p, cov_q, /):
-    """eigenvalues that only one of the covariances has are left out of the second term"""
-    a, b = _spectra(cov_p, cov_q)
-    k = min(cov_p.shape[-1], cov_q.shape[-1])
-    traces = trace(cov_p) - trace(cov_q)
-    return 4 * traces * traces + 8 * ((a - b)[..., :k] ** 2).sum(axis=-1)
+of_distances, of_products = (
+    Textbook(distances, _terms, _distances),
+    Textbook(products, _terms, _products),
+)
+for book in (of_distances, of_products):
+    book.wrong(
+        "the eigenvalues of q are in ascending order", b=lambda t: namespace(t.b).flip(t.b, -1)
+    )
+    book.wrong(
+        "the roots of the eigenvalues are compared", a=lambda t: t.a**0.5, b=lambda t: t.b**0.5
+    )
+    book.wrong(
+        "the eigenvalues are squared: covariances are taken for standard deviations",
+        a=lambda t: t.a**2,
+        b=lambda t: t.b**2,
+    )
+    book.wrong(
+        "only the largest eigenvalues are compared",
+        a=lambda t: t.a[..., :1],
+        b=lambda t: t.b[..., :1],
+    )
+of_distances.wrong("the term of the traces is missing", of_traces=0)
+of_distances.wrong("the term of the traces has the factor 8", of_traces=8)
+of_distances.wrong("the term of the eigenvalues has the factor 4", of_values=4)
+of_distances.wrong("inner products are compared, not distances", of_traces=0, of_values=1)
+of_distances.wrong(
+    "eigenvalues that only one of the covariances has are left out of the second term",
+    count=_shared,
+)
+of_products.wrong("eigenvalues that only one of the covariances has are left out", count=_shared)
 
 
 @products.mutant
 def distances_compared(cov_p, cov_q, /):
     """distances are compared, not inner products"""
-    return _distances(*_spectra(cov_p, cov_q))
-
-
-@products.mutant
-def product_tail_missing(cov_p, cov_q, /):
-    """eigenvalues that only one of the covariances has are left out"""
-    a, b = _spectra(cov_p, cov_q)
-    k = min(cov_p.shape[-1], cov_q.shape[-1])
-    return ((a - b)[..., :k] ** 2).sum(axis=-1)
+    return distances.formula(cov_p, cov_q)
 
 
 # --------------------------------------------------------------------------------- gradient mutants
