@@ -7,7 +7,8 @@ import math
 from refimpl.backend import namespace
 from refimpl.evidence.gaussian.chernoff import coefficient, information
 from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
-from refimpl.gaussian.chernoff import chernoff_coefficient, chernoff_information
+from refimpl.evidence.mistakes import wrong
+from refimpl.gaussian.chernoff import chernoff_coefficient
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.overlap import bhattacharyya_distance
 from refimpl.gaussian.renyi import renyi_divergence
@@ -89,16 +90,14 @@ def smaller_divergence(mean_p, cov_p, mean_q, cov_q, /):
     return namespace(mean_p).minimum(forward, gaussian_kl(mean_q, cov_q, mean_p, cov_p))
 
 
-@information.mutant
-def smallest_coefficient(mean_p, cov_p, mean_q, cov_q, /):
-    """the smallest coefficient exp(-C) is returned, not its exponent"""
-    return namespace(mean_p).exp(-chernoff_information(mean_p, cov_p, mean_q, cov_q))
+wrong(
+    information,
+    "the smallest coefficient exp(-C) is returned, not its exponent",
+    output=lambda y: namespace(y).exp(-y),
+)
 
 
-@information.mutant
-def bits(mean_p, cov_p, mean_q, cov_q, /):
-    """the result is in bits, not nats"""
-    return chernoff_information(mean_p, cov_p, mean_q, cov_q) / math.log(2)
+wrong(information, "the result is in bits, not nats", output=lambda y: y / math.log(2))
 
 
 @information.mutant(gradient=True)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
-from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
+from refimpl.backend import namespace, solve
 from refimpl.core import matvec, outer
 from refimpl.evidence.gaussian.condition import conditional, fisher, product
-from refimpl.evidence.gaussian.shared import LOG_2PI, diagonal_of, off_diagonal_doubled, transposed
+from refimpl.evidence.gaussian.shared import (
+    LOG_2PI,
+    diagonal_of,
+    inverse_of,
+    logdet,
+    off_diagonal_doubled,
+    trace,
+    transposed,
+)
+from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.condition import (
     fisher_information_metric,
     gaussian_conditional,
@@ -97,8 +104,7 @@ def convolution(mean_p, cov_p, mean_q, cov_q, /):
 def precision_returned(mean_p, cov_p, mean_q, cov_q, /):
     """the sum of the precisions is not inverted back"""
     weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
-    identity = namespace(cov).eye(cov.shape[-1], dtype=cov.dtype)
-    return weight, mean, solve(cov, identity)
+    return weight, mean, inverse_of(cov)
 
 
 @product.mutant
@@ -143,15 +149,14 @@ def weight_with_the_product_covariance(mean_p, cov_p, mean_q, cov_q, /):
     _, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
     delta = mean_p - mean_q
     squares = (delta * solve(cov, delta[..., None])[..., 0]).sum(axis=-1)
-    logdet = logdet_from_cholesky(cholesky(cov))
-    return -0.5 * (delta.shape[-1] * LOG_2PI + logdet + squares), mean, cov
+    return -0.5 * (delta.shape[-1] * LOG_2PI + logdet(cov) + squares), mean, cov
 
 
 @product.mutant
 def weight_without_two_pi(mean_p, cov_p, mean_q, cov_q, /):
     """the weight lacks d/2 log 2 pi"""
     weight, mean, cov = gaussian_product(mean_p, cov_p, mean_q, cov_q)
-    return weight + mean.shape[-1] * math.log(2 * math.pi) / 2, mean, cov
+    return weight + mean.shape[-1] * LOG_2PI / 2, mean, cov
 
 
 @product.mutant(gradient=True)
@@ -187,14 +192,10 @@ def _terms(tangent_mean, tangent_cov, cov):
 @fisher.mutant
 def half_missing(tangent_mean, tangent_cov, cov, /):
     """the trace lacks its factor 1/2"""
-    linear, trace = _terms(tangent_mean, tangent_cov, cov)
-    return linear + trace
+    return sum(_terms(tangent_mean, tangent_cov, cov))
 
 
-@fisher.mutant
-def quarter(tangent_mean, tangent_cov, cov, /):
-    """everything is halved: the divergence instead of twice it"""
-    return fisher_information_metric(tangent_mean, tangent_cov, cov) / 2
+wrong(fisher, "everything is halved: the divergence instead of twice it", output=lambda y: y / 2)
 
 
 @fisher.mutant
@@ -208,9 +209,8 @@ def trace_of_squared_entries(tangent_mean, tangent_cov, cov, /):
 @fisher.mutant
 def trace_squared(tangent_mean, tangent_cov, cov, /):
     """the square of the trace stands for the trace of the square"""
-    xp = namespace(cov)
     linear, _ = _terms(tangent_mean, tangent_cov, cov)
-    return linear + xp.trace(solve(cov, tangent_cov), axis1=-2, axis2=-1) ** 2 / 2
+    return linear + trace(solve(cov, tangent_cov)) ** 2 / 2
 
 
 @fisher.mutant
@@ -221,10 +221,7 @@ def diagonal_model(tangent_mean, tangent_cov, cov, /):
     return terms.sum(axis=-1)
 
 
-@fisher.mutant
-def length(tangent_mean, tangent_cov, cov, /):
-    """the length is returned, not its square"""
-    return namespace(cov).sqrt(fisher_information_metric(tangent_mean, tangent_cov, cov))
+wrong(fisher, "the length is returned, not its square", output=lambda y: y**0.5)
 
 
 @fisher.mutant(gradient=True)
@@ -235,8 +232,8 @@ def gradient_in_cov_of_the_trace_halved(g, tangent_mean, tangent_cov, cov, /):
     return dmean, dtangent, (dcov - g[..., None, None] * outer(u, u)) / 2
 
 
-@fisher.mutant(gradient=True)
-def gradient_off_diagonal_doubled(g, tangent_mean, tangent_cov, cov, /):
-    """the gradient in the change counts each off-diagonal entry twice"""
-    dmean, dtangent, dcov = fisher_information_metric.vjp(g, tangent_mean, tangent_cov, cov)
-    return dmean, off_diagonal_doubled(dtangent), dcov
+wrong(
+    fisher,
+    "the gradient in the change counts each off-diagonal entry twice",
+    gradient={"tangent_cov": off_diagonal_doubled},
+)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import namespace, solve
+from refimpl.backend import namespace
 from refimpl.evidence.gaussian.jensen import bounds, dual, geometric
 from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
+from refimpl.evidence.gaussian.shared import inverse_of, symmetric_part
+from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.divergence import gaussian_kl, jeffreys_divergence
 from refimpl.gaussian.jensen import (
     dual_geometric_jensen_shannon,
@@ -26,10 +28,8 @@ register_gradients(bounds)
 def _middle(mean_p, cov_p, mean_q, cov_q, weight):
     """Mean and covariance of the normalised p^(1-a) q^a."""
     w = weight[..., None, None]
-    identity = namespace(mean_p).eye(mean_p.shape[-1], dtype=mean_p.dtype)
-    precision_p, precision_q = solve(cov_p, identity), solve(cov_q, identity)
-    cov = solve((1 - w) * precision_p + w * precision_q, identity)
-    cov = (cov + cov.swapaxes(-1, -2)) / 2
+    precision_p, precision_q = inverse_of(cov_p), inverse_of(cov_q)
+    cov = symmetric_part(inverse_of((1 - w) * precision_p + w * precision_q))
     linear = (1 - w) * (precision_p @ mean_p[..., None]) + w * (precision_q @ mean_q[..., None])
     return (cov @ linear)[..., 0], cov
 
@@ -76,11 +76,9 @@ def means_mixed_without_precisions(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     return (1 - weight) * to_p + weight * to_q
 
 
-@geometric.mutant
-def weight_ignored(mean_p, cov_p, mean_q, cov_q, /, *, weight):
-    """the weight is 1/2 whatever is asked for"""
-    half = 0 * weight + 0.5
-    return geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, weight=half)
+wrong(
+    geometric, "the weight is 1/2 whatever is asked for", options={"weight": lambda a: 0 * a + 0.5}
+)
 
 
 @geometric.mutant
@@ -102,11 +100,7 @@ def quarter_of_jeffreys(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     return weight * (1 - weight) * jeffreys_divergence(mean_p, cov_p, mean_q, cov_q)
 
 
-@geometric.mutant
-def bits(mean_p, cov_p, mean_q, cov_q, /, *, weight):
-    """the result is in bits, not nats"""
-    value = geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, weight=weight)
-    return value / math.log(2)
+wrong(geometric, "the result is in bits, not nats", output=lambda y: y / math.log(2))
 
 
 @geometric.mutant(gradient=True)
@@ -144,11 +138,11 @@ def dual_weight_ignored(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     return bhattacharyya_distance(mean_p, cov_p, mean_q, cov_q)
 
 
-@dual.mutant
-def dual_coefficient(mean_p, cov_p, mean_q, cov_q, /, *, weight):
-    """the integral of p^(1-a) q^a itself, without its logarithm"""
-    value = dual_geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, weight=weight)
-    return namespace(mean_p).exp(-value)
+wrong(
+    dual,
+    "the integral of p^(1-a) q^a itself, without its logarithm",
+    output=lambda y: namespace(y).exp(-y),
+)
 
 
 @dual.mutant(gradient=True)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
+from refimpl.backend import namespace, solve
 from refimpl.core import outer
 from refimpl.evidence.gaussian import pairs_mutants
 from refimpl.evidence.gaussian.kernel import kernel, laplace, mmd
-from refimpl.evidence.gaussian.shared import off_diagonal_doubled
+from refimpl.evidence.gaussian.shared import logdet, off_diagonal_doubled
+from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.kernel import (
     gaussian_expected_kernel,
-    gaussian_mmd_squared,
     gaussian_square_norm_laplace,
 )
 
 # --------------------------------------------------------------------------- Laplace transform
-
-
-def _logdet(cov):
-    return logdet_from_cholesky(cholesky(cov))
 
 
 def _inverse_square(cov, w):
@@ -29,7 +25,7 @@ def _laplace(mean, cov, rate, two=2.0, power=0.5, damped=True):
     d = mean.shape[-1]
     damping = xp.eye(d, dtype=cov.dtype) + two * rate[..., None, None] * cov
     square = _inverse_square(damping, mean) if damped else (mean * mean).sum(axis=-1)
-    return xp.exp(-rate * square - power * _logdet(damping))
+    return xp.exp(-rate * square - power * logdet(damping))
 
 
 @laplace.mutant
@@ -56,22 +52,17 @@ def mean_not_damped(mean, cov, /, *, rate):
     return _laplace(mean, cov, rate, damped=False)
 
 
-@laplace.mutant
-def centred(mean, cov, /, *, rate):
-    """the mean is forgotten"""
-    return _laplace(0 * mean, cov, rate)
+wrong(laplace, "the mean is forgotten", arrays={"mean": lambda x: 0 * x})
 
 
-@laplace.mutant
-def rate_of_a_kernel(mean, cov, /, *, rate):
-    """the exponent is t |x|^2/2: the rate is taken for 1/h^2"""
-    return _laplace(mean, cov, rate / 2)
+wrong(
+    laplace,
+    "the exponent is t |x|^2/2: the rate is taken for 1/h^2",
+    options={"rate": lambda t: t / 2},
+)
 
 
-@laplace.mutant
-def logarithm(mean, cov, /, *, rate):
-    """the logarithm is returned"""
-    return namespace(mean).log(_laplace(mean, cov, rate))
+wrong(laplace, "the logarithm is returned", output=lambda y: namespace(y).log(y))
 
 
 @laplace.mutant(gradient=True)
@@ -91,32 +82,35 @@ def gradient_of_the_logarithm(g, mean, cov, /, *, rate):
     return tuple(found)
 
 
-@laplace.mutant(gradient=True)
-def gradient_in_cov_off_diagonal_doubled(g, mean, cov, /, *, rate):
-    """the gradient in cov counts each off-diagonal entry twice"""
-    dmean, dcov, drate = gaussian_square_norm_laplace.vjp(g, mean, cov, rate=rate)
-    return dmean, off_diagonal_doubled(dcov), drate
+wrong(
+    laplace,
+    "the gradient in cov counts each off-diagonal entry twice",
+    gradient={"cov": off_diagonal_doubled},
+)
 
 
 # -------------------------------------------------------------------------------- mean kernel
 
 
-@kernel.mutant
-def bandwidth_is_gamma(mean, cov, /, *, bandwidth):
-    """the bandwidth is taken for scikit-learn's gamma: the kernel is exp(-h |z|^2)"""
-    return _laplace(mean, cov, bandwidth)
+wrong(
+    kernel,
+    "the bandwidth is taken for scikit-learn's gamma: the kernel is exp(-h |z|^2)",
+    options={"bandwidth": lambda h: 1 / (2 * h) ** 0.5},
+)
 
 
-@kernel.mutant
-def bandwidth_is_a_variance(mean, cov, /, *, bandwidth):
-    """the bandwidth is taken for a variance: the kernel is exp(-|z|^2/(2 h))"""
-    return _laplace(mean, cov, 1 / (2 * bandwidth))
+wrong(
+    kernel,
+    "the bandwidth is taken for a variance: the kernel is exp(-|z|^2/(2 h))",
+    options={"bandwidth": lambda h: h**0.5},
+)
 
 
-@kernel.mutant
-def kernel_without_two(mean, cov, /, *, bandwidth):
-    """the kernel is exp(-|z|^2/h^2), without the factor 1/2"""
-    return _laplace(mean, cov, 1 / bandwidth**2)
+wrong(
+    kernel,
+    "the kernel is exp(-|z|^2/h^2), without the factor 1/2",
+    options={"bandwidth": lambda h: h / 2**0.5},
+)
 
 
 @kernel.mutant
@@ -131,20 +125,21 @@ def determinant_with_unit_bandwidth(mean, cov, /, *, bandwidth):
     """the determinant is that of I + S, without the bandwidth"""
     xp = namespace(mean)
     square = _inverse_square(_blurred(cov, bandwidth), mean)
-    return xp.exp(-square / 2 - _logdet(_blurred(cov, bandwidth / bandwidth)) / 2)
+    return xp.exp(-square / 2 - logdet(_blurred(cov, bandwidth / bandwidth)) / 2)
 
 
 @kernel.mutant
 def determinant_not_relative(mean, cov, /, *, bandwidth):
     """the determinant is that of S + h^2 I, not divided by the kernel's own h^{2d}"""
     blurred = _blurred(cov, bandwidth)
-    return namespace(mean).exp(-_inverse_square(blurred, mean) / 2 - _logdet(blurred) / 2)
+    return namespace(mean).exp(-_inverse_square(blurred, mean) / 2 - logdet(blurred) / 2)
 
 
-@kernel.mutant
-def kernel_at_the_mean(mean, cov, /, *, bandwidth):
-    """the kernel of the mean difference is returned: the covariance is forgotten"""
-    return gaussian_expected_kernel(mean, 0 * cov, bandwidth=bandwidth)
+wrong(
+    kernel,
+    "the kernel of the mean difference is returned: the covariance is forgotten",
+    arrays={"cov": lambda x: 0 * x},
+)
 
 
 def _blurred(cov, bandwidth):
@@ -160,11 +155,11 @@ def kernel_gradient_without_the_determinant(g, mean, cov, /, *, bandwidth):
     return dmean, outer(dmean, dmean) / (2 * value[..., None, None]), dbandwidth
 
 
-@kernel.mutant(gradient=True)
-def kernel_gradient_off_diagonal_doubled(g, mean, cov, /, *, bandwidth):
-    """the gradient in cov counts each off-diagonal entry twice"""
-    dmean, dcov, dbandwidth = gaussian_expected_kernel.vjp(g, mean, cov, bandwidth=bandwidth)
-    return dmean, off_diagonal_doubled(dcov), dbandwidth
+wrong(
+    kernel,
+    "the gradient in cov counts each off-diagonal entry twice",
+    gradient={"cov": off_diagonal_doubled},
+)
 
 
 # -------------------------------------------------------------------------------- discrepancy
@@ -182,23 +177,25 @@ def _discrepancy(arrays, bandwidth, own=2.0, cross=2.0):
     return own_p + own_q - cross * _laplace(delta, (cov_p + cov_q) * (own / 2), rate)
 
 
-@mmd.mutant
-def gamma_for_bandwidth(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
-    """the bandwidth is taken for scikit-learn's gamma: the kernel is exp(-h |x - y|^2)"""
-    wanted = 1 / (2 * bandwidth) ** 0.5
-    return gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, bandwidth=wanted)
+wrong(
+    mmd,
+    "the bandwidth is taken for scikit-learn's gamma: the kernel is exp(-h |x - y|^2)",
+    options={"bandwidth": lambda h: 1 / (2 * h) ** 0.5},
+)
 
 
-@mmd.mutant
-def variance_for_bandwidth(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
-    """the bandwidth is taken for a variance: the kernel is exp(-|x - y|^2/(2 h))"""
-    return gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, bandwidth=bandwidth**0.5)
+wrong(
+    mmd,
+    "the bandwidth is taken for a variance: the kernel is exp(-|x - y|^2/(2 h))",
+    options={"bandwidth": lambda h: h**0.5},
+)
 
 
-@mmd.mutant
-def half_missing_in_the_kernel(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
-    """the kernel is exp(-|x - y|^2/h^2), without the factor 1/2"""
-    return gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, bandwidth=bandwidth / 2**0.5)
+wrong(
+    mmd,
+    "the kernel is exp(-|x - y|^2/h^2), without the factor 1/2",
+    options={"bandwidth": lambda h: h / 2**0.5},
+)
 
 
 @mmd.mutant
@@ -222,8 +219,4 @@ def cross_term_once(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
     return _discrepancy((mean_p, cov_p, mean_q, cov_q), bandwidth, cross=1.0)
 
 
-@mmd.mutant
-def root(mean_p, cov_p, mean_q, cov_q, /, *, bandwidth):
-    """the root is returned, not the square"""
-    found = gaussian_mmd_squared(mean_p, cov_p, mean_q, cov_q, bandwidth=bandwidth)
-    return namespace(found).sqrt(found)
+wrong(mmd, "the root is returned, not the square", output=lambda y: y**0.5)

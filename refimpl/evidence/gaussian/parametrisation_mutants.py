@@ -11,6 +11,7 @@ from refimpl.evidence.gaussian.parametrisation import (
     variance,
 )
 from refimpl.evidence.gaussian.shared import diagonal_matrix, diagonal_of, transposed
+from refimpl.evidence.mistakes import wrong
 from refimpl.gaussian.parametrisation import (
     covariance_from_cholesky,
     covariance_from_low_rank,
@@ -136,22 +137,26 @@ def factor_gradient_doubled_half(g, factor, /):
 # ----------------------------------------------------------- from variances and from deviations
 
 
-@variance.mutant(source=_SCALE_OR_COVARIANCE)
-def variance_squared(variance, /):
-    """the variances are taken for deviations: they are squared"""
-    return diagonal_matrix(variance * variance)
+wrong(
+    variance,
+    "the variances are taken for deviations: they are squared",
+    arrays={"variance": lambda x: x * x},
+    source=_SCALE_OR_COVARIANCE,
+)
 
 
-@variance.mutant
-def variance_inverted(variance, /):
-    """the variances are taken for precisions: they are inverted"""
-    return diagonal_matrix(1 / variance)
+wrong(
+    variance,
+    "the variances are taken for precisions: they are inverted",
+    arrays={"variance": lambda x: 1 / x},
+)
 
 
-@variance.mutant
-def variance_exponentiated(variance, /):
-    """the variances are taken for log-variances"""
-    return diagonal_matrix(namespace(variance).exp(variance))
+wrong(
+    variance,
+    "the variances are taken for log-variances",
+    arrays={"variance": lambda x: namespace(x).exp(x)},
+)
 
 
 @variance.mutant
@@ -229,10 +234,11 @@ def deviation_gradient_of_row_sums(g, deviation, /):
 # ----------------------------------------------------------------- from low rank plus diagonal
 
 
-@low_rank.mutant
-def diagonal_squared(variance, factor, /):
-    """the diagonal is taken for deviations: it is squared"""
-    return covariance_from_low_rank(variance * variance, factor)
+wrong(
+    low_rank,
+    "the diagonal is taken for deviations: it is squared",
+    arrays={"variance": lambda x: x * x},
+)
 
 
 @low_rank.mutant
@@ -248,10 +254,11 @@ def diagonal_everywhere(variance, factor, /):
     return variance[..., :, None] + factor @ transposed(factor)
 
 
-@low_rank.mutant
-def low_rank_divided(variance, factor, /):
-    """the low-rank part is divided by the number of its columns"""
-    return covariance_from_low_rank(variance, factor / max(factor.shape[-1], 1) ** 0.5)
+wrong(
+    low_rank,
+    "the low-rank part is divided by the number of its columns",
+    arrays={"factor": lambda x: x / max(x.shape[-1], 1) ** 0.5},
+)
 
 
 @low_rank.mutant

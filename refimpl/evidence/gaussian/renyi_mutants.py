@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve
+from refimpl.backend import namespace, solve
 from refimpl.evidence.gaussian.pairs_mutants import register_arguments, register_gradients
 from refimpl.evidence.gaussian.renyi import chi_squared, renyi
+from refimpl.evidence.gaussian.shared import logdet
+from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.divergence import gaussian_kl
 from refimpl.gaussian.renyi import chi_squared_divergence, renyi_divergence
 
@@ -20,34 +22,59 @@ def _terms(mean_p, cov_p, mean_q, cov_q, order):
     a = order[..., None, None]
     delta = mean_p - mean_q
     mixed = a * cov_q + (1 - a) * cov_p
-    mahalanobis = (delta * solve(mixed, delta[..., None])[..., 0]).sum(axis=-1)
-    return mahalanobis, *(logdet_from_cholesky(cholesky(x)) for x in (mixed, cov_p, cov_q))
+    return {
+        "mahalanobis": (delta * solve(mixed, delta[..., None])[..., 0]).sum(axis=-1),
+        "mixed": logdet(mixed),
+        "of_p": logdet(cov_p),
+        "of_q": logdet(cov_q),
+        "order": order,
+    }
 
 
-def _renyi(mahalanobis, log_ratio, order):
+def _renyi(mahalanobis, mixed, of_p, of_q, order):
+    log_ratio = mixed - (1 - order) * of_p - order * of_q
     return order / 2 * mahalanobis - log_ratio / (2 * (order - 1))
 
 
-@renyi.mutant
-def weights_swapped(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """S_* mixes the covariances with a on S_p and 1 - a on S_q"""
-    mahalanobis, mixed, *_ = _terms(mean_p, cov_p, mean_q, cov_q, 1 - order)
-    _, _, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
-    return _renyi(mahalanobis, mixed - (1 - order) * of_p - order * of_q, order)
+def _other_mixture(t):
+    return _terms(t.mean_p, t.cov_p, t.mean_q, t.cov_q, 1 - t.order)
+
+
+book = Textbook(renyi, _terms, _renyi)
+book.wrong(
+    "S_* mixes the covariances with a on S_p and 1 - a on S_q",
+    mahalanobis=lambda t: _other_mixture(t)["mahalanobis"],
+    mixed=lambda t: _other_mixture(t)["mixed"],
+)
+book.wrong(
+    "the log-determinants of p and q are exchanged",
+    of_p=lambda t: t.of_q,
+    of_q=lambda t: t.of_p,
+)
+book.wrong("the mean term lacks its factor a", mahalanobis=lambda t: t.mahalanobis / t.order)
+book.wrong(
+    "the mean term has a (1 - a)/2 in place of a/2",
+    mahalanobis=lambda t: abs(1 - t.order) * t.mahalanobis,
+)
+book.wrong(
+    "the log-determinants lack their factor 1/2",
+    mixed=lambda t: 2 * t.mixed,
+    of_p=lambda t: 2 * t.of_p,
+    of_q=lambda t: 2 * t.of_q,
+)
+wrong(
+    renyi,
+    "the order is the exponent of q: D_{1-a} below order 1",
+    options={"order": lambda a: namespace(a).where(a < 1, 1 - a, a)},
+)
 
 
 @renyi.mutant
-def determinants_swapped(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the log-determinants of p and q are exchanged"""
-    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
-    return _renyi(mahalanobis, mixed - (1 - order) * of_q - order * of_p, order)
-
-
-@renyi.mutant
-def order_of_q(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the order is the exponent of q: D_{1-a} below order 1"""
-    below = namespace(order).where(order < 1, 1 - order, order)
-    return renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=below)
+def log_determinants_sign(mean_p, cov_p, mean_q, cov_q, /, *, order):
+    """the log-determinants have the wrong sign"""
+    t = _terms(mean_p, cov_p, mean_q, cov_q, order)
+    log_ratio = (1 - order) * t["of_p"] + order * t["of_q"] - t["mixed"]
+    return order / 2 * t["mahalanobis"] - log_ratio / (2 * (order - 1))
 
 
 @renyi.mutant
@@ -63,36 +90,6 @@ def divided_by_the_order(mean_p, cov_p, mean_q, cov_q, /, *, order):
 
 
 @renyi.mutant
-def mean_term_without_the_order(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the mean term lacks its factor a"""
-    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
-    log_ratio = mixed - (1 - order) * of_p - order * of_q
-    return _renyi(mahalanobis / order, log_ratio, order)
-
-
-@renyi.mutant
-def mean_term_of_the_exponent(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the mean term has a (1 - a)/2 in place of a/2"""
-    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
-    log_ratio = mixed - (1 - order) * of_p - order * of_q
-    return _renyi(abs(1 - order) * mahalanobis, log_ratio, order)
-
-
-@renyi.mutant
-def log_determinants_doubled(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the log-determinants lack their factor 1/2"""
-    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
-    return _renyi(mahalanobis, 2 * (mixed - (1 - order) * of_p - order * of_q), order)
-
-
-@renyi.mutant
-def log_determinants_sign(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the log-determinants have the wrong sign"""
-    mahalanobis, mixed, of_p, of_q = _terms(mean_p, cov_p, mean_q, cov_q, order)
-    return _renyi(mahalanobis, (1 - order) * of_p + order * of_q - mixed, order)
-
-
-@renyi.mutant
 def order_ignored(mean_p, cov_p, mean_q, cov_q, /, *, order):
     """the order is ignored: Kullback-Leibler"""
     return gaussian_kl(mean_p, cov_p, mean_q, cov_q)
@@ -105,10 +102,7 @@ def tsallis_divergence(mean_p, cov_p, mean_q, cov_q, /, *, order):
     return namespace(mean_p).expm1(exponent) / (order - 1)
 
 
-@renyi.mutant
-def bits(mean_p, cov_p, mean_q, cov_q, /, *, order):
-    """the result is in bits, not nats"""
-    return renyi_divergence(mean_p, cov_p, mean_q, cov_q, order=order) / math.log(2)
+wrong(renyi, "the result is in bits, not nats", output=lambda y: y / math.log(2))
 
 
 @renyi.mutant(gradient=True)
@@ -123,16 +117,14 @@ def gradient_of_the_exponent(g, mean_p, cov_p, mean_q, cov_q, /, *, order):
 # -------------------------------------------------------------------------------------- chi-squared
 
 
-@chi_squared.mutant
-def one_not_subtracted(mean_p, cov_p, mean_q, cov_q, /):
-    """the integral of p^2/q, from which 1 is not subtracted"""
-    return 1 + chi_squared_divergence(mean_p, cov_p, mean_q, cov_q)
+wrong(chi_squared, "the integral of p^2/q, from which 1 is not subtracted", output=lambda y: 1 + y)
 
 
-@chi_squared.mutant
-def logarithm(mean_p, cov_p, mean_q, cov_q, /):
-    """the logarithm of one more: the Renyi divergence of order 2"""
-    return namespace(mean_p).log1p(chi_squared_divergence(mean_p, cov_p, mean_q, cov_q))
+wrong(
+    chi_squared,
+    "the logarithm of one more: the Renyi divergence of order 2",
+    output=lambda y: namespace(y).log1p(y),
+)
 
 
 @chi_squared.mutant
@@ -145,7 +137,7 @@ def first_order(mean_p, cov_p, mean_q, cov_q, /):
 def mean_term_halved(mean_p, cov_p, mean_q, cov_q, /):
     """the exponent has the factor 1/2 of a log density on its mean term"""
     two = 2 * namespace(mean_p).ones_like(mean_p[..., 0])
-    mahalanobis, *_ = _terms(mean_p, cov_p, mean_q, cov_q, two)
+    mahalanobis = _terms(mean_p, cov_p, mean_q, cov_q, two)["mahalanobis"]
     value = chi_squared_divergence(mean_p, cov_p, mean_q, cov_q)
     return (1 + value) * namespace(mean_p).exp(-mahalanobis / 2) - 1
 

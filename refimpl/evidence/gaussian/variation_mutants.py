@@ -7,6 +7,7 @@ import math
 from refimpl.backend import erf, namespace, solve
 from refimpl.evidence.gaussian.shared import off_diagonal_doubled
 from refimpl.evidence.gaussian.variation import same_covariance, univariate
+from refimpl.evidence.mistakes import wrong, wrong_gradients
 from refimpl.gaussian.variation import (
     total_variation_same_covariance,
     total_variation_univariate,
@@ -36,16 +37,15 @@ def distance_squared(mean_p, mean_q, cov, /):
     return erf(_squares(mean_p, mean_q, cov) / math.sqrt(8))
 
 
-@same_covariance.mutant
-def distribution_itself(mean_p, mean_q, cov, /):
-    """Phi(r/2) in place of 2 Phi(r/2) - 1"""
-    return (1 + total_variation_same_covariance(mean_p, mean_q, cov)) / 2
+wrong(same_covariance, "Phi(r/2) in place of 2 Phi(r/2) - 1", output=lambda y: (1 + y) / 2)
 
 
-@same_covariance.mutant(source="https://github.com/tensorflow/tensorflow/issues/20261")
-def covariance_as_deviation(mean_p, mean_q, cov, /):
-    """the covariance is taken for a standard deviation: it is squared"""
-    return total_variation_same_covariance(mean_p, mean_q, cov @ cov)
+wrong(
+    same_covariance,
+    "the covariance is taken for a standard deviation: it is squared",
+    arrays={"cov": lambda x: x @ x},
+    source="https://github.com/tensorflow/tensorflow/issues/20261",
+)
 
 
 @same_covariance.mutant
@@ -69,11 +69,11 @@ def gradient_not_divided_by_the_distance(g, mean_p, mean_q, cov, /):
     return total_variation_same_covariance.vjp(g * r, mean_p, mean_q, cov)
 
 
-@same_covariance.mutant(gradient=True)
-def gradient_off_diagonal_doubled(g, mean_p, mean_q, cov, /):
-    """the gradient in the covariance counts each off-diagonal entry twice"""
-    dmean_p, dmean_q, dcov = total_variation_same_covariance.vjp(g, mean_p, mean_q, cov)
-    return dmean_p, dmean_q, off_diagonal_doubled(dcov)
+wrong(
+    same_covariance,
+    "the gradient in the covariance counts each off-diagonal entry twice",
+    gradient={"cov": off_diagonal_doubled},
+)
 
 
 # --------------------------------------------------------------------------------------- univariate
@@ -102,10 +102,12 @@ def one_crossing(mean_p, var_p, mean_q, var_q, /):
     return xp.where(var_p == var_q, 0.5, abs(_phi(y) - _phi(t)))
 
 
-@univariate.mutant(source="https://github.com/judelo/gmmot/issues/1")
-def variances_as_deviations(mean_p, var_p, mean_q, var_q, /):
-    """variances are taken for standard deviations: they are squared"""
-    return total_variation_univariate(mean_p, var_p**2, mean_q, var_q**2)
+wrong(
+    univariate,
+    "variances are taken for standard deviations: they are squared",
+    arrays={"var_p": lambda x: x**2, "var_q": lambda x: x**2},
+    source="https://github.com/judelo/gmmot/issues/1",
+)
 
 
 @univariate.mutant
@@ -115,10 +117,7 @@ def pooled_variance(mean_p, var_p, mean_q, var_q, /):
     return total_variation_univariate(mean_p, pooled, mean_q, pooled)
 
 
-@univariate.mutant
-def overlap(mean_p, var_p, mean_q, var_q, /):
-    """one minus the distance: the overlapping area"""
-    return 1 - total_variation_univariate(mean_p, var_p, mean_q, var_q)
+wrong(univariate, "one minus the distance: the overlapping area", output=lambda y: 1 - y)
 
 
 @univariate.mutant
@@ -147,30 +146,25 @@ def logarithm_halved(mean_p, var_p, mean_q, var_q, /):
     return xp.where(var_p == var_q, 0.5, abs(total))
 
 
-@univariate.mutant(gradient=True)
-def gradient_without_reflection(g, mean_p, var_p, mean_q, var_q, /):
+@wrong_gradients(univariate)
+def gradient_without_reflection(found, g, arrays, options):
     """the gradients in the means have the same sign whichever mean is larger"""
-    dmean_p, dvar_p, dmean_q, dvar_q = total_variation_univariate.vjp(
-        g, mean_p, var_p, mean_q, var_q
-    )
-    sign = namespace(mean_p).where(mean_p < mean_q, -1, 1)
-    return sign * dmean_p, dvar_p, sign * dmean_q, dvar_q
+    sign = namespace(arrays[0]).where(arrays[0] < arrays[2], -1, 1)
+    return sign * found[0], found[1], sign * found[2], found[3]
 
 
-@univariate.mutant(gradient=True)
-def gradient_in_deviations(g, mean_p, var_p, mean_q, var_q, /):
-    """the gradients are those in the standard deviations"""
-    xp = namespace(mean_p)
-    dmean_p, dvar_p, dmean_q, dvar_q = total_variation_univariate.vjp(
-        g, mean_p, var_p, mean_q, var_q
-    )
-    return dmean_p, 2 * xp.sqrt(var_p) * dvar_p, dmean_q, 2 * xp.sqrt(var_q) * dvar_q
+wrong(
+    univariate,
+    "the gradients are those in the standard deviations",
+    gradient=lambda found, arrays, options: (
+        *(found[0], 2 * arrays[1] ** 0.5 * found[1]),
+        *(found[2], 2 * arrays[3] ** 0.5 * found[3]),
+    ),
+)
 
 
-@univariate.mutant(gradient=True)
-def gradient_swapped(g, mean_p, var_p, mean_q, var_q, /):
-    """the gradients in p and in q are exchanged"""
-    dmean_p, dvar_p, dmean_q, dvar_q = total_variation_univariate.vjp(
-        g, mean_p, var_p, mean_q, var_q
-    )
-    return dmean_q, dvar_q, dmean_p, dvar_p
+wrong(
+    univariate,
+    "the gradients in p and in q are exchanged",
+    gradient=lambda found, arrays, options: (*found[2:], *found[:2]),
+)
