@@ -208,8 +208,6 @@ book.wrong(
     kept_after=lambda t: t.kept,
 )
 book.wrong("a position reads the state before it writes", reads_first=True)
-
-
 wrong(delta, "the queries are not divided by sqrt d", options=unscaled)
 
 

@@ -10,6 +10,7 @@ from refimpl.backend import namespace, to_host
 from refimpl.core import softmax, softmax_vjp
 from refimpl.evidence import Case, Claim, Evidence, Sizes, inputs
 from refimpl.evidence.laws import constant_values, linear_in
+from refimpl.evidence.mistakes import wrong
 
 _SIZES = {"d": Sizes(1, 1, 8), "v": Sizes(1, 1, 8)}
 
@@ -287,11 +288,8 @@ def gradient_of_values_and_keys_exchanged(g, q, k, v, /, *, mask=None):
     return dq, _positions(k, mask) * dweights, dv
 
 
-@causal.mutant
-def the_other_version(q, k, v, /, *, version, mask=None):
-    """it is the other one of the two causal versions"""
-    other = {"channel": "kernel", "kernel": "channel"}[version]
-    return causal_efficient_attention(q, k, v, version=other, mask=mask)
+_OTHER = {"channel": "kernel", "kernel": "channel"}
+wrong(causal, "it is the other one of the two causal versions", options={"version": _OTHER.get})
 
 
 @causal.mutant
@@ -333,8 +331,7 @@ def own_position_hidden(q, k, v, /, *, version, mask=None):
 @causal.mutant(gradient=True)
 def gradient_of_the_other_version(g, q, k, v, /, *, version, mask=None):
     """the gradients are those of the other version"""
-    other = {"channel": "kernel", "kernel": "channel"}[version]
-    return causal_efficient_attention.vjp(g, q, k, v, version=other, mask=mask)
+    return causal_efficient_attention.vjp(g, q, k, v, version=_OTHER[version], mask=mask)
 
 
 @causal.mutant(gradient=True)

@@ -10,6 +10,7 @@ from refimpl.attention.entropy import attention_entropy, log_length_scale
 from refimpl.attention.softmax import attention_logsumexp, attention_weights
 from refimpl.backend import namespace, to_host
 from refimpl.evidence import Case, Claim, Evidence, Sizes
+from refimpl.evidence.mistakes import wrong
 
 entropy = Evidence(
     attention_entropy,
@@ -202,10 +203,7 @@ def quadratic_entropy(q, k, /, **options):
     return weights.sum(axis=-1) - (weights * weights).sum(axis=-1)
 
 
-@entropy.mutant
-def scale_left_out(q, k, /, *, scale=None, **options):
-    """the logits are not scaled"""
-    return attention_entropy(q, k, scale=1.0, **options)
+wrong(entropy, "the logits are not scaled", options={"scale": 1.0})
 
 
 @entropy.mutant(gradient=True)
@@ -219,10 +217,11 @@ def gradient_without_the_mean(g, q, k, /, **options):
     return found[0] + np.asarray(scale)[..., None, None] * (extra @ np.nan_to_num(k)), *found[1:]
 
 
-@entropy.mutant(gradient=True)
-def gradient_sign(g, q, k, /, **options):
-    """the gradients have the wrong sign"""
-    return tuple(-x for x in attention_entropy.vjp(g, q, k, **options))
+wrong(
+    entropy,
+    "the gradients have the wrong sign",
+    gradient=lambda found, arrays, options: [-x for x in found],
+)
 
 
 @lengths.mutant
@@ -247,7 +246,4 @@ def width_left_out(length, /, *, width, trained_length=512, clip=False):
     )
 
 
-@lengths.mutant
-def one_more(length, /, *, width, trained_length=512, clip=False):
-    """the length is one more"""
-    return log_length_scale(length + 1, width=width, trained_length=trained_length, clip=clip)
+wrong(lengths, "the length is one more", arrays={"length": lambda x: x + 1})

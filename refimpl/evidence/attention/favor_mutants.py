@@ -188,15 +188,11 @@ wrong(
     "the projections are normalised to length 1",
     arrays={"projections": lambda x: x / np.sqrt((x * x).sum(axis=-1, keepdims=True))},
 )
-
-
 wrong(
     performer,
     "the second half of the projections is not used",
     arrays={"projections": lambda x: x[..., : -(-x.shape[-2] // 2), :]},
 )
-
-
 wrong(performer, "the mask is ignored", options={"mask": None})
 
 
@@ -214,8 +210,6 @@ wrong(
     "every query sees every key: causal is ignored",
     options={"causal": None, "offset": None},
 )
-
-
 wrong(
     performer,
     "causal is aligned at the other corner",

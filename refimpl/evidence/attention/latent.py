@@ -150,27 +150,13 @@ def scale_of_the_cache(*arrays, **options):
     return _scaled(arrays, options, arrays[2].shape[-1] + arrays[1].shape[-1])
 
 
-@latent.mutant
-def rotated_part_left_out(*arrays, **options):
-    """the rotated parts are left out of the logits"""
-    q, q_rotary, *rest = arrays
-    return latent_attention(q, 0.0 * q_rotary, *rest, **options)
-
-
-@latent.mutant
-def only_the_rotated_part(*arrays, **options):
-    """the logits come from the rotated parts alone"""
-    q, *rest = arrays
-    return latent_attention(0.0 * q, *rest, **options)
-
-
-@latent.mutant
-def rotated_part_counted_twice(*arrays, **options):
-    """the rotated parts count twice in the logits"""
-    q, q_rotary, *rest = arrays
-    return latent_attention(q, 2.0 * q_rotary, *rest, **options)
-
-
+wrong(latent, "the rotated parts are left out of the logits", arrays={"q_rotary": np.zeros_like})
+wrong(latent, "the logits come from the rotated parts alone", arrays={"q": np.zeros_like})
+wrong(
+    latent,
+    "the rotated parts count twice in the logits",
+    arrays={"q_rotary": lambda x: 2.0 * x},
+)
 wrong(latent, "the mask is ignored", options={"mask": None})
 
 

@@ -199,8 +199,6 @@ wrong(
     "the sums of earlier positions are ignored",
     options={"state": None, "normaliser": None},
 )
-
-
 wrong(streamed, "the normaliser of earlier positions is ignored", options={"normaliser": None})
 
 

@@ -131,11 +131,11 @@ def gradient_of_biases_missing(g, x, w, b, out, shift, /):
     return found[0], found[1], 0.0 * found[2], found[3], 0.0 * found[4]
 
 
-@factorised.mutant
-def order_exchanged(first, second, /, *, order):
-    """the other order is taken"""
-    other = "outer" if order == "tiled" else "tiled"
-    return factorised_synthesizer_logits(first, second, order=other)
+wrong(
+    factorised,
+    "the other order is taken",
+    options={"order": {"tiled": "outer", "outer": "tiled"}.get},
+)
 
 
 @factorised.mutant

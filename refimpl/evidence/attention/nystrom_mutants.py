@@ -282,8 +282,6 @@ def softmax_attention_itself(q, k, v, /, **options):
 
 
 wrong(attention, "the convolution of the values is not added", options={"convolution": None})
-
-
 wrong(
     attention,
     "the taps of the convolution are in reverse order",

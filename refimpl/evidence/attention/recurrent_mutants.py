@@ -91,8 +91,6 @@ def one_power_more(q, k, v, decay, /, **options):
 
 
 wrong(retained, "the decay is 1 - gamma", arrays={"decay": lambda x: np.maximum(1.0 - x, 1e-3)})
-
-
 wrong(retained, "nothing decays", arrays={"decay": np.ones_like})
 
 
@@ -121,8 +119,6 @@ def rows_divided(q, k, v, decay, /, **options):
 
 
 wrong(retained, "the queries are not divided by sqrt d", options=unscaled)
-
-
 wrong(retained, "the state before the first position is ignored", options={"state": None})
 
 

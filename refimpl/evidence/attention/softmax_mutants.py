@@ -120,8 +120,6 @@ wrong(
     options={"mask": np.logical_not},
     source="https://github.com/pytorch/pytorch/issues/21518",
 )
-
-
 wrong_logits(
     "The boolean mask is added as 0/1 instead of selecting",
     keep=lambda t: t.in_band,
