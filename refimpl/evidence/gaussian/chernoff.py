@@ -25,6 +25,7 @@ from refimpl.evidence.gaussian.pairs import (
     symmetric,
     uncoupled_blocks,
     vanishes_at_equality,
+    with_options,
 )
 from refimpl.evidence.gaussian.renyi import below_one, power_integral
 from refimpl.evidence.gaussian.shared import covariance, integer_factor
@@ -51,17 +52,9 @@ information = Evidence(
 # ------------------------------------------------------------------------------------------ regimes
 
 
-def _register(sample, **kind):
-    def with_order(rng, shape):
-        return sample(rng, shape).with_options(**below_one(rng, shape))
-
-    with_order.__name__, with_order.__doc__ = sample.__name__, sample.__doc__
-    coefficient.regime(with_order, **kind)
-
-
 for sample in (generic, diagonal, same_covariance):
-    _register(sample)
-_register(far_apart, adversarial=True)
+    coefficient.regime(with_options(sample, below_one))
+coefficient.regime(with_options(far_apart, below_one), adversarial=True)
 register(information)
 
 # --------------------------------------------------------------------------------------------- laws

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from refimpl.backend import cholesky, like, namespace
@@ -66,31 +64,24 @@ each_regime(sinkhorn, adversarial=True, advisory=True, far=False)(near_equal)
 each_regime(sinkhorn, adversarial=True, advisory=True, far=False)(identical)
 
 
-def _with_options(of, name, change):
-    """The generic regime with another size of regularisation."""
-    generic_of = of.regimes["generic"].sample
+def _regularised(sample, name, by):
+    """The regime with another size of regularisation."""
 
-    def sample(rng, shape):
-        case = generic_of(rng, shape)
-        return case.with_options(regularisation=change(case.options["regularisation"]))
+    def regime(rng, shape):
+        case = sample(rng, shape)
+        return case.with_options(regularisation=by * case.options["regularisation"])
 
-    sample.__name__, sample.__doc__ = name, f"A {name.split('_')[0]} regularisation."
-    of.regime(sample, adversarial=True)
+    regime.__name__, regime.__doc__ = name, f"A {name.split('_')[0]} regularisation."
+    return regime
 
 
-for _of in (cost, sinkhorn):
-    _with_options(_of, "small_regularisation", lambda x: x / 256)
-    _with_options(_of, "large_regularisation", lambda x: x * 256)
+for of in (cost, sinkhorn):
+    sample = of.regimes["generic"].sample
+    of.regime(_regularised(sample, "small_regularisation", 1 / 256), adversarial=True)
+    of.regime(_regularised(sample, "large_regularisation", 256), adversarial=True)
 
 
 # ------------------------------------------------------------------------------------- common laws
-
-
-def each_law(claims):
-    """Register ``claims(f, case)`` for both formulas."""
-    for of in (cost, sinkhorn):
-        of.law(functools.wraps(claims)(lambda f, case: claims(f, case)))
-    return claims
 
 
 def _scale(value, case):
@@ -98,7 +89,8 @@ def _scale(value, case):
     return cost_scale(value, cov_p, cov_q) + 4 * mean_p.shape[-1] * case.options["regularisation"]
 
 
-@each_law
+@cost.law
+@sinkhorn.law
 def is_symmetric(f, case):
     """f(p, q) = f(q, p)"""
     mean_p, cov_p, mean_q, cov_q = case.arrays
@@ -106,7 +98,8 @@ def is_symmetric(f, case):
     yield Claim(f(mean_q, cov_q, mean_p, cov_p, **case.options), value, _scale(value, case))
 
 
-@each_law
+@cost.law
+@sinkhorn.law
 def means_add_their_squared_distance(f, case):
     """The cost is |mean_p - mean_q|^2 more than with both means at the origin"""
     mean_p, cov_p, mean_q, cov_q = case.arrays
@@ -117,7 +110,8 @@ def means_add_their_squared_distance(f, case):
     yield Claim(value, (gap * gap).sum(axis=-1) + shape, _scale(value, case))
 
 
-@each_law
+@cost.law
+@sinkhorn.law
 def follows_unit_signs_and_order(f, case):
     """In permuted coordinates with signs, and twice the unit, with 4 epsilon: 4 times the cost"""
     mean_p, cov_p, mean_q, cov_q = case.arrays
@@ -134,7 +128,8 @@ def follows_unit_signs_and_order(f, case):
     yield Claim(moved, 4 * value, 4 * _scale(value, case))
 
 
-@each_law
+@cost.law
+@sinkhorn.law
 def independent_blocks_add(f, case):
     """Without correlation between two blocks of coordinates their costs add"""
     mean_p, cov_p, mean_q, cov_q = case.arrays

@@ -5,8 +5,7 @@ from __future__ import annotations
 from refimpl.backend import eigh, namespace, solve
 from refimpl.core import symmetric_part
 from refimpl.evidence.gaussian.geodesic import exp, log, metric, way
-from refimpl.evidence.gaussian.optimal_map_mutants import matrix_of_map
-from refimpl.evidence.gaussian.shared import identity_of, off_diagonal_doubled, power
+from refimpl.evidence.gaussian.shared import identity_of, matrix_of_map, off_diagonal_doubled, power
 from refimpl.evidence.mistakes import Textbook, wrong
 from refimpl.gaussian.geodesic import (
     bures_log,

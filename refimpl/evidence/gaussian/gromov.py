@@ -45,17 +45,6 @@ def _squares(cov_p, cov_q):
     return trace(cov_p) ** 2 + trace(cov_q) ** 2
 
 
-def each(register):
-    """Register one sampler or law for both formulas."""
-
-    def both(function):
-        for of in (distances, products):
-            register(of)(functools.wraps(function)(lambda *a, f=function: f(*a)))
-        return function
-
-    return both
-
-
 # ------------------------------------------------------------------------------------------ regimes
 
 
@@ -67,13 +56,15 @@ def _spaced(rng, shape, largest=1.0):
     return symmetric_part((basis * eigenvalues[..., None, :]) @ basis.swapaxes(-1, -2))
 
 
-@each(lambda of: of.regime)
+@distances.regime
+@products.regime
 def generic(rng, shape):
     """Unrelated covariances of two spaces."""
     return Case((_spaced(rng, shape.cov_p), 2 * _spaced(rng, shape.cov_q)))
 
 
-@each(lambda of: of.regime)
+@distances.regime
+@products.regime
 def diagonal(rng, shape):
     """Independent coordinates, in no order."""
     covs = (_spaced(rng, s) * 0 + np.eye(s[-1]) for s in (shape.cov_p, shape.cov_q))
@@ -84,13 +75,15 @@ def diagonal(rng, shape):
     return Case(tuple(c * v[..., None, :] for c, v in zip(covs, spread, strict=True)))
 
 
-@each(lambda of: functools.partial(of.regime, adversarial=True))
+@distances.regime(adversarial=True)
+@products.regime(adversarial=True)
 def unlike_sizes(rng, shape):
     """p 16 times as narrow as q."""
     return Case((_spaced(rng, shape.cov_p) / 256, _spaced(rng, shape.cov_q)))
 
 
-@each(lambda of: functools.partial(of.regime, adversarial=True, advisory=True))
+@distances.regime(adversarial=True, advisory=True)
+@products.regime(adversarial=True, advisory=True)
 def near_equal(rng, shape):
     """Leading blocks that differ by 1e-6 to 1e-2, and variances from 8 in the larger space."""
     cov_q = _spaced(rng, shape.cov_q)
@@ -112,7 +105,8 @@ def _scale(cov_p, cov_q):
     return 64 * _squares(cov_p, cov_q)
 
 
-@each(lambda of: of.law)
+@distances.law
+@products.law
 def is_not_negative_and_symmetric(f, case):
     """0 <= f(p, q) = f(q, p)"""
     cov_p, cov_q = case.arrays
@@ -122,7 +116,8 @@ def is_not_negative_and_symmetric(f, case):
     yield Claim(f(cov_q, cov_p), value, _scale(cov_p, cov_q))
 
 
-@each(lambda of: of.law)
+@distances.law
+@products.law
 def vanishes_for_turned_copies(f, case):
     """A reflected copy, and one with a coordinate that is constant, are at distance 0"""
     cov, _ = case.arrays
@@ -139,7 +134,8 @@ def vanishes_for_turned_copies(f, case):
     yield Claim(zero, 0 * zero, _scale(cov, cov))
 
 
-@each(lambda of: of.law)
+@distances.law
+@products.law
 def each_space_turns_by_itself(f, case):
     """Reflecting one of the spaces changes nothing"""
     cov_p, cov_q = case.arrays
@@ -149,7 +145,8 @@ def each_space_turns_by_itself(f, case):
     yield Claim(turned, f(cov_p, cov_q), _scale(cov_p, cov_q))
 
 
-@each(lambda of: of.law)
+@distances.law
+@products.law
 def has_the_fourth_power_of_the_unit(f, case):
     """f(4 S_p, 4 S_q) = 16 f(S_p, S_q)"""
     cov_p, cov_q = case.arrays

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from refimpl.backend import cholesky, namespace, solve, solve_triangular, svd
+from refimpl.backend import cholesky, namespace, solve, solve_triangular
 from refimpl.evidence.gaussian.optimal_map import cross, map_
-from refimpl.evidence.gaussian.shared import off_diagonal_doubled, power
+from refimpl.evidence.gaussian.shared import matrix_of_map, off_diagonal_doubled, power
 from refimpl.gaussian.optimal_map import optimal_cross_covariance, transport_map
-
-
-def matrix_of_map(cov_p, cov_q):
-    factor = cholesky(cov_p)
-    w, m, _ = svd(factor.swapaxes(-1, -2) @ cholesky(cov_q))
-    y = solve_triangular(factor, w * namespace(m).sqrt(m)[..., None, :], transpose=True)
-    return y @ y.swapaxes(-1, -2)
 
 
 def _with_offset(matrix, mean_p, mean_q):

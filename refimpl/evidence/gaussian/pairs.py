@@ -188,25 +188,25 @@ def in_order(smaller, larger, scale):
     return Claim(namespace(larger).maximum(smaller, larger), larger, scale)
 
 
-def register(of: Evidence, *, far: bool = True, options=None) -> None:
+def with_options(sample, options):
+    """The sampler with the keywords that ``options(rng, shape)`` draws."""
+
+    @functools.wraps(sample)
+    def regime(rng, shape):
+        return sample(rng, shape).with_options(**options(rng, shape))
+
+    return regime
+
+
+def register(of: Evidence, *, far: bool = True, options=lambda rng, shape: {}) -> None:
     """The inputs above; those far apart only for what is not saturated there.
 
     ``options(rng, shape)`` are the keywords that go with them.
     """
-
-    def add(sample, **kind):
-        @functools.wraps(sample)
-        def with_options(rng, shape):
-            case = sample(rng, shape)
-            return case.with_options(**(options(rng, shape) if options else {}))
-
-        of.regime(with_options, **kind)
-
     for sample in (generic, diagonal, same_covariance):
-        add(sample)
-    add(graded, adversarial=True)
-    if far:
-        add(far_apart, adversarial=True)
+        of.regime(with_options(sample, options))
+    for sample in (graded, far_apart) if far else (graded,):
+        of.regime(with_options(sample, options), adversarial=True)
     # Honest public code cancels there.
-    add(near_equal, adversarial=True, advisory=True)
-    add(identical, adversarial=True, advisory=True)
+    for sample in (near_equal, identical):
+        of.regime(with_options(sample, options), adversarial=True, advisory=True)

@@ -6,7 +6,16 @@ import math
 
 import numpy as np
 
-from refimpl.backend import cholesky, eigh, like, logdet_from_cholesky, namespace, solve
+from refimpl.backend import (
+    cholesky,
+    eigh,
+    like,
+    logdet_from_cholesky,
+    namespace,
+    solve,
+    solve_triangular,
+    svd,
+)
 from refimpl.formula import upcast
 
 LOG_2PI = math.log(2 * math.pi)
@@ -87,6 +96,14 @@ def power(cov, exponent):
     values, basis = eigh(cov)
     powers = namespace(cov).maximum(values, 0) ** exponent
     return (basis * powers[..., None, :]) @ basis.swapaxes(-1, -2)
+
+
+def matrix_of_map(cov_p, cov_q):
+    """The matrix of the optimal map from p to q."""
+    factor = cholesky(cov_p)
+    w, m, _ = svd(factor.swapaxes(-1, -2) @ cholesky(cov_q))
+    y = solve_triangular(factor, w * namespace(m).sqrt(m)[..., None, :], transpose=True)
+    return y @ y.swapaxes(-1, -2)
 
 
 def off_diagonal_doubled(matrix):

@@ -225,19 +225,20 @@ def _of_roots(f, case):
 VIEWS = {bures: _of_covariances, squared: _of_squares, distance: _of_roots}
 
 
-def _register(of, view, claims):
-    """A law of w(mean_p, cov_p, mean_q, cov_q), as one of this formula."""
+def _seen(view, claims):
+    """A law of w(mean_p, cov_p, mean_q, cov_q), as one of the formula that has this view."""
 
-    @of.law
     @functools.wraps(claims)
-    def through_view(f, case):
+    def law(f, case):
         w, arrays = view(f, case)
         yield from claims(w, *arrays)
 
+    return law
 
-for _of, _view in VIEWS.items():
-    for _law in METRIC_LAWS if _of is distance else LAWS:
-        _register(_of, _view, _law)
+
+for of, view in VIEWS.items():
+    for claims in METRIC_LAWS if of is distance else LAWS:
+        of.law(_seen(view, claims))
 
 
 # ---------------------------------------------------------------------- laws of factors
