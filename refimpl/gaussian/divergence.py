@@ -6,7 +6,7 @@ import math
 
 from numpy.linalg import LinAlgError
 
-from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve_triangular
+from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve, solve_triangular
 from refimpl.core import (
     positive_definite_factor,
     require_finite,
@@ -256,11 +256,14 @@ def jeffreys_divergence_textbook(mean_p, cov_p, mean_q, cov_q, /):
     """Both traces and both Mahalanobis distances, less 2d; cancels near p = q."""
     xp = namespace(mean_p)
     delta, cov_p, cov_q = checked_pair(mean_p, cov_p, mean_q, cov_q)
-    factor_p, factor_q, is_proper = density_factors(cov_p, cov_q)
-    ratio, inverse = solve_triangular(factor_q, factor_p), solve_triangular(factor_p, factor_q)
-    z_p, z_q = (solve_triangular(x, delta[..., None]) for x in (factor_p, factor_q))
-    traces_and_squares = sum((x * x).sum(axis=(-2, -1)) for x in (ratio, inverse, z_p, z_q))
-    return xp.where(is_proper, traces_and_squares / 2 - delta.shape[-1], xp.inf)[()]
+    *_, is_proper = density_factors(cov_p, cov_q)
+    identity = xp.eye(delta.shape[-1], dtype=delta.dtype)
+    cov_p, cov_q = (xp.where(is_proper[..., None, None], x, identity) for x in (cov_p, cov_q))
+    traces = xp.trace(solve(cov_q, cov_p) + solve(cov_p, cov_q), axis1=-2, axis2=-1)
+    pull = solve(cov_p, delta[..., None]) + solve(cov_q, delta[..., None])
+    mahalanobis = (delta * pull[..., 0]).sum(axis=-1)
+    divergence = 0.5 * (traces + mahalanobis - 2 * delta.shape[-1])
+    return xp.where(is_proper, divergence, xp.inf)[()]
 
 
 @jeffreys_divergence.defvjp

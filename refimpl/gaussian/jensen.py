@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from refimpl.backend import cholesky, namespace, solve_triangular
-from refimpl.core import inverse_from_cholesky, positive_definite_factor, symmetric_part, whiten
+from refimpl.backend import cholesky, logdet_from_cholesky, namespace, solve, solve_triangular
+from refimpl.core import positive_definite_factor, symmetric_part, whiten
 from refimpl.formula import formula
 from refimpl.gaussian.chernoff import exponent_of, imbalance_of
-from refimpl.gaussian.divergence import gaussian_kl_textbook, log_det_divergence
+from refimpl.gaussian.divergence import log_det_divergence
 from refimpl.gaussian.overlap import (
     bhattacharyya_distance_textbook,
     bhattacharyya_distance_vjp,
@@ -131,20 +131,29 @@ def _square(factor, x):
 def geometric_jensen_shannon_textbook(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     """Both divergences from G, from its printed mean and covariance; cancels near p = q."""
     p, q, g, is_proper = _with_geometric_mean(mean_p, cov_p, mean_q, cov_q, weight)
-    value = (1 - weight) * gaussian_kl_textbook(*p, *g) + weight * gaussian_kl_textbook(*q, *g)
+    value = (1 - weight) * _divergence(*p, *g) + weight * _divergence(*q, *g)
     return namespace(weight).where(is_proper, value, namespace(weight).inf)[()]
 
 
 def _with_geometric_mean(mean_p, cov_p, mean_q, cov_q, weight):
     """p, q, G with S_G^{-1} = (1 - a) S_p^{-1} + a S_q^{-1}, and where both have a density."""
     pair, a = pair_of(mean_p, cov_p, mean_q, cov_q), checked_weight(weight)[..., None, None]
-    factors = pair.factor_p, pair.factor_q
-    precision_p, precision_q = (inverse_from_cholesky(x) for x in factors)
-    cov_g = inverse_from_cholesky(cholesky((1 - a) * precision_p + a * precision_q))
-    pull = (1 - a) * (precision_p @ mean_p[..., None]) + a * (precision_q @ mean_q[..., None])
-    cov_p, cov_q = (x @ x.swapaxes(-1, -2) for x in factors)
-    p, q, g = (mean_p, cov_p), (mean_q, cov_q), ((cov_g @ pull)[..., 0], cov_g)
-    return p, q, g, pair.is_proper
+    xp, is_proper = namespace(weight), pair.is_proper[..., None, None]
+    identity = xp.eye(cov_p.shape[-1], dtype=cov_p.dtype)
+    cov_p, cov_q = (xp.where(is_proper, x, identity) for x in (pair.cov_p, pair.cov_q))
+    precision_p, precision_q = solve(cov_p, identity), solve(cov_q, identity)
+    cov_g = symmetric_part(solve((1 - a) * precision_p + a * precision_q, identity))
+    pull = (1 - a) * solve(cov_p, mean_p[..., None]) + a * solve(cov_q, mean_q[..., None])
+    return (mean_p, cov_p), (mean_q, cov_q), ((cov_g @ pull)[..., 0], cov_g), pair.is_proper
+
+
+def _divergence(mean_p, cov_p, mean_q, cov_q):
+    """KL(p || q) as it is printed, by a general solver."""
+    delta = (mean_p - mean_q)[..., None]
+    trace = namespace(delta).trace(solve(cov_q, cov_p), axis1=-2, axis2=-1)
+    mahalanobis = (delta * solve(cov_q, delta)).sum(axis=(-2, -1))
+    log_det_p, log_det_q = (logdet_from_cholesky(cholesky(x)) for x in (cov_p, cov_q))
+    return 0.5 * (trace + mahalanobis - delta.shape[-2] + log_det_q - log_det_p)
 
 
 @geometric_jensen_shannon.defvjp
@@ -240,7 +249,7 @@ def dual_geometric_jensen_shannon(mean_p, cov_p, mean_q, cov_q, /, *, weight):
 def dual_geometric_jensen_shannon_textbook(mean_p, cov_p, mean_q, cov_q, /, *, weight):
     """Both divergences of G, from its printed mean and covariance; cancels near p = q."""
     p, q, g, is_proper = _with_geometric_mean(mean_p, cov_p, mean_q, cov_q, weight)
-    value = (1 - weight) * gaussian_kl_textbook(*g, *p) + weight * gaussian_kl_textbook(*g, *q)
+    value = (1 - weight) * _divergence(*g, *p) + weight * _divergence(*g, *q)
     return namespace(weight).where(is_proper, value, namespace(weight).inf)[()]
 
 
