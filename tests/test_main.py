@@ -53,8 +53,8 @@ def kernels(tmp_path, monkeypatch):
     return path
 
 
-def run_check(*words, seconds="3"):
-    return main(["check", "softmax_attention", *map(str, words), "--seconds", seconds])
+def run_check(*words):
+    return main(["check", "softmax_attention", *map(str, words)])
 
 
 # ----------------------------------------------------------------------------- list and show

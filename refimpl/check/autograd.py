@@ -8,6 +8,7 @@ from refimpl.check.budget import Problem
 from refimpl.check.candidate import (
     CONVERTERS,
     FINDINGS,
+    TWO_FORWARDS,
     Answer,
     Candidate,
     CannotRun,
@@ -17,14 +18,16 @@ from refimpl.check.candidate import (
 )
 
 
-def candidate_gradients(candidate: Candidate, problem: Problem, g: tuple) -> Answer | Refusal:
+def candidate_gradients(
+    candidate: Candidate, problem: Problem, g: tuple, memory: str = ""
+) -> Answer | Refusal:
     """Gradients of the arrays that are asked for, in their order."""
     try:
         with silence():
             if candidate.gradient_function is not None:
-                return _by_function(candidate, problem, g)
+                return _by_function(candidate, problem, g, memory)
             if candidate.library == "torch":
-                return _by_torch(candidate, problem, g)
+                return _by_torch(candidate, problem, g, memory)
             if candidate.library == "jax":
                 return _by_jax(candidate, problem, g)
     except CannotRun:
@@ -41,8 +44,8 @@ def asked_names(problem: Problem) -> list[str]:
     return [name for name in formula.pulled(case.options) if given[name].dtype.kind == "f"]
 
 
-def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
-    arrays, keywords = candidate.prepare(problem)
+def _by_function(candidate: Candidate, problem: Problem, g: tuple, memory: str) -> Answer:
+    arrays, keywords = candidate.prepare(problem, memory)
     convert = CONVERTERS[candidate.library]
     converted = tuple(convert(x, problem.dtype) for x in g)
     result = candidate.gradient_function(problem.formula.packed(converted), *arrays, **keywords)
@@ -52,16 +55,21 @@ def _by_function(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     return read(result, len(wanted))
 
 
-def _by_torch(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
+def _by_torch(candidate: Candidate, problem: Problem, g: tuple, memory: str) -> Answer:
     import torch
 
-    arrays, keywords = candidate.prepare(problem)
+    arrays, keywords = candidate.prepare(problem, memory)
     given = problem.formula.by_name(arrays, keywords)
     wanted = [given[name] for name in asked_names(problem)]
     for x in wanted:
         x.requires_grad_(True)
     result = candidate.function(*arrays, **keywords)
     outputs = result if isinstance(result, (tuple, list)) else (result,)
+    if memory == TWO_FORWARDS:
+        # What the backward needs must not lie where the next forward writes.
+        with torch.no_grad():
+            others = [-x if x.is_floating_point() else x for x in arrays]
+        candidate.function(*others, **keywords)
     pulled = [y for y in outputs[: len(g)] if isinstance(y, torch.Tensor)]
     seeds = [torch.from_numpy(np.array(x)).to(y.dtype) for x, y in zip(g, pulled, strict=True)]
     found = torch.autograd.grad(pulled, wanted, seeds, allow_unused=True)

@@ -18,8 +18,25 @@ from refimpl.evidence import Budget, Case, Evidence
 from refimpl.formula import Form, Formula
 from refimpl.signature import Core
 
-REPLICATES = 2
-"""Perturbed runs of every form, besides the exact one."""
+_FEW = 20_000
+_LONG = 40
+_SLACK_OF_LONG = 3.0
+"""Over long axes algorithms differ by more than the orders of summation that are tried."""
+
+
+def replicates(problem: Problem) -> int:
+    """Runs on neighbouring inputs: few for large arrays, whose rows speak for one another."""
+    entries = sum(np.size(x) for x in problem.case.arrays)
+    return 6 if entries < _FEW else 3
+
+
+def budget_of(of: Evidence, problem: Problem) -> Budget:
+    """The budget of a formula for the sizes of a problem."""
+    inputs = zip(problem.formula.arguments, problem.case.arrays, strict=True)
+    sizes = [n for a, x in inputs for n in x.shape[max(x.ndim - len(a.core), 0) :]]
+    if max(sizes, default=0) <= _LONG:
+        return of.budget
+    return of.budget._replace(k=_SLACK_OF_LONG * of.budget.k)
 
 
 class Problem(NamedTuple):
@@ -37,9 +54,20 @@ class Problem(NamedTuple):
     def answer(self) -> tuple[np.ndarray, ...]:
         return as_outputs(self.formula(*self.case.arrays, form="plain", **self.case.options))
 
-    def in_precision(self, case: Case | None = None) -> Case:
-        """The case as arrays of the precision itself."""
-        return _change_real(self.formula, case or self.case, lambda x: numerics.cast(x, self.dtype))
+    def in_precision(self, case: Case | None = None, *, transposed: bool = False) -> Case:
+        """The case as arrays of the precision itself.
+
+        Of ``transposed`` arrays sums are taken in another order, without NumPy's pairwise sums
+        along rows: the way of plain loops and of many kernels.
+        """
+
+        def change(x: np.ndarray) -> np.ndarray:
+            if transposed and x.ndim > 1:
+                x = np.ascontiguousarray(x.swapaxes(-1, -2))
+                return numerics.cast(x, self.dtype).swapaxes(-1, -2)
+            return numerics.cast(x, self.dtype)
+
+        return _change_real(self.formula, case or self.case, change)
 
     def nudged(self, rng: np.random.Generator) -> Case:
         """Every real number moved by one unit in the last place of the precision, or not at all."""
@@ -216,21 +244,23 @@ def allowed_forms(formula: Formula, strict: bool) -> list[Form]:
 
 
 def baseline_runs(problem: Problem, seed: int, strict: bool = False) -> list[OwnRun]:
-    """Our forms in the precision, on the inputs and on their neighbours.
+    """Our forms in the precision, and the plain one on neighbouring inputs too.
 
     A form that fails there (no Cholesky factor after rounding, say) gives no slack.
     """
     rng = np.random.default_rng(seed)
-    cases = [problem.case, *(problem.nudged(rng) for _ in range(REPLICATES))]
+    plain, *others = allowed_forms(problem.formula, strict)
+    near = [problem.nudged(rng) for _ in range(replicates(problem))]
+    asked = [(form, problem.in_precision()) for form in (plain, *others)]
+    asked.append((plain, problem.in_precision(transposed=True)))
+    asked += [(plain, problem.in_precision(case)) for case in near]
     runs = []
-    for form in allowed_forms(problem.formula, strict):
-        for case in cases:
-            case = problem.in_precision(case)
-            try:
-                outputs = problem.formula(*case.arrays, form=form.name, **case.options)
-            except (np.linalg.LinAlgError, ValueError, FloatingPointError):
-                continue
-            runs.append(OwnRun(as_outputs(outputs), form.loses))
+    for form, case in asked:
+        try:
+            outputs = problem.formula(*case.arrays, form=form.name, **case.options)
+        except (np.linalg.LinAlgError, ValueError, FloatingPointError):
+            continue
+        runs.append(OwnRun(as_outputs(outputs), form.loses))
     return runs
 
 
@@ -244,7 +274,7 @@ def value_bounds(
             sizes = of.output_sizes(*problem.case.arrays, **problem.case.options)
     runs = baseline_runs(problem, seed, strict)
     cores = problem.formula.signature.outputs
-    return bounds(problem.dtype, answer, cores, of.budget, runs, sizes)
+    return bounds(problem.dtype, answer, cores, budget_of(of, problem), runs, sizes)
 
 
 # ------------------------------------------------------------------------------- the judgement

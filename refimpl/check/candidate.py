@@ -49,6 +49,10 @@ class Answer(NamedTuple):
     dtypes: tuple[str, ...]
     notes: tuple[tuple[str, str], ...] = ()
 
+    def same_numbers(self, other: Answer) -> bool:
+        pairs = zip(self.outputs, other.outputs, strict=True)
+        return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
 
 FINDINGS = (Exception, SystemExit)
 """Whatever a candidate raises is a finding about it; its exit must not become our exit code."""
@@ -77,6 +81,34 @@ class Candidate:
         self.inferred = not library
         self.gradient_function = gradient
         self.parameters = _keyword_parameters(function)
+        self.memories = _MEMORIES[self.library]
+        self._kept: list[Callable] | None = None
+        self._buffers: list | None = None
+        self._reuses = False
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[list[Callable[[], Answer | Refusal]]]:
+        """Results of calls in here are kept, to be read once more."""
+        self._kept = []
+        try:
+            yield self._kept
+        finally:
+            self._kept = self._buffers = None
+
+    @contextlib.contextmanager
+    def reusing(self, buffers: bool) -> Iterator[None]:
+        """Calls in here are given the arrays of the call before, with other numbers in them."""
+        self._reuses = buffers and self.library != "jax"
+        try:
+            yield
+        finally:
+            self._reuses = False
+
+    def layouts(self, gradients: bool) -> tuple[str, ...]:
+        """How its arrays may lie, beside contiguous ones of full shape."""
+        if gradients and self.library == "torch" and self.gradient_function is None:
+            return (*self.memories, TWO_FORWARDS)
+        return self.memories
 
     def names(self, option: str) -> bool:
         """Whether the candidate takes this option."""
@@ -93,11 +125,14 @@ class Candidate:
             return isinstance(value, str)
         return True
 
-    def prepare(self, problem: Problem, case: Case | None = None) -> tuple[list, dict]:
+    def prepare(self, problem: Problem, memory: str = "") -> tuple[list, dict]:
         """Positional arrays and keywords in the candidate's own kind of arrays."""
-        formula, case = problem.formula, case or problem.case
+        formula, case = problem.formula, problem.case
         real = real_names(formula)
-        convert = CONVERTERS[self.library]
+
+        def convert(x: np.ndarray, dtype: str | None):
+            return _laid_out(x, memory, lambda y: CONVERTERS[self.library](y, dtype))
+
         arrays = [
             convert(x, problem.dtype if a.name in real else None)
             for a, x in zip(formula.arguments, case.arrays, strict=True)
@@ -113,22 +148,26 @@ class Candidate:
             keywords[name] = value
         return arrays, keywords
 
-    def __call__(self, problem: Problem) -> Answer | Refusal:
-        arrays, keywords = self.prepare(problem)
-        before = [_snapshot(x) for x in arrays]
+    def __call__(self, problem: Problem, memory: str = "") -> Answer | Refusal:
+        arrays, keywords = self.prepare(problem, memory)
+        if self._reuses and self._buffers is not None:
+            arrays = [_refilled(old, x) for old, x in zip(self._buffers, arrays, strict=True)]
+        given = problem.formula.by_name(arrays, keywords)
+        before = {n: _snapshot(given[n]) for n in problem.formula.inputs if n in given}
+        before = {n: x for n, x in before.items() if x.ndim or n not in keywords}
+        count = len(problem.formula.signature.outputs)
         try:
             with silence():
                 result = self.function(*arrays, **keywords)
-            answer = read(result, len(problem.formula.signature.outputs))
+            answer = read(result, count)
         except CannotRun:
             raise
         except FINDINGS as error:
             return Refusal(error)
-        changed = [
-            a.name
-            for a, x, old in zip(problem.formula.arguments, arrays, before, strict=True)
-            if not _same_bits(_snapshot(x), old)
-        ]
+        if self._kept is not None:
+            self._buffers = arrays
+            self._kept.append(lambda: read(result, count))
+        changed = [n for n, old in before.items() if not _same_bits(_snapshot(given[n]), old)]
         if changed:
             note = ("overwrites", f"overwrites its input {changed[0]}")
             answer = answer._replace(notes=(*answer.notes, note))
@@ -141,6 +180,37 @@ def silence() -> Iterator[None]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
+
+
+TWO_FORWARDS = "two forwards"
+"""Another forward comes between a forward and its backward."""
+_MEMORIES = {
+    "numpy": ("strided", "transposed", "read-only", "broadcast"),
+    "torch": ("strided", "transposed", "broadcast"),
+    "cupy": ("strided", "transposed", "broadcast"),
+    # Its arrays have no layout that a function could see.
+    "jax": ("broadcast",),
+}
+
+
+def _laid_out(x: np.ndarray, memory: str, convert: Callable):
+    """The array as one of the library, in this layout where it has axes enough."""
+    if memory == "strided" and x.ndim:
+        return convert(np.repeat(x, 2, axis=-1))[..., ::2]
+    if memory == "transposed" and x.ndim > 1:
+        return convert(x.swapaxes(-1, -2)).swapaxes(-1, -2)
+    array = convert(x)
+    if memory == "read-only":
+        array.flags.writeable = False
+    return array
+
+
+def _refilled(buffer, x):
+    """The buffer with the numbers of x, or x where it does not fit."""
+    if tuple(buffer.shape) != tuple(x.shape) or buffer.dtype != x.dtype:
+        return x
+    buffer[...] = x
+    return buffer
 
 
 def _snapshot(x) -> np.ndarray:
@@ -326,6 +396,7 @@ def command(text: str, formula: Formula) -> Candidate:
 
     candidate = Candidate(text, run, "numpy")
     candidate.parameters = {"**": None}
+    candidate.memories = ("broadcast",)
     return candidate
 
 

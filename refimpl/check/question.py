@@ -13,13 +13,14 @@ import numpy as np
 
 from refimpl.check.autograd import asked_names, candidate_gradients
 from refimpl.check.budget import (
-    REPLICATES,
     Bound,
     OwnRun,
     Problem,
     allowed_forms,
     as_outputs,
     bounds,
+    budget_of,
+    replicates,
     value_bounds,
 )
 from refimpl.check.candidate import Candidate
@@ -45,7 +46,7 @@ class Values:
     def trial(self, plan: Plan, problem: Problem, candidate: Candidate) -> Trial:
         asked = self.asked(plan, problem)
         limits = value_bounds(self.of, problem, asked.answer, self.seed, self.strict)
-        return replace(asked, bounds=limits, found=candidate(problem))
+        return replace(asked, bounds=limits, found=candidate(problem, plan.memory))
 
     def mutants(self) -> dict[str, Mutant]:
         return self.of.value_mutants()
@@ -83,7 +84,7 @@ class Gradients:
         if asked is None:
             return None
         limits = self._bounds(problem, asked.cotangents, asked.answer)
-        found = candidate_gradients(candidate, problem, asked.cotangents)
+        found = candidate_gradients(candidate, problem, asked.cotangents, plan.memory)
         return replace(asked, bounds=limits, found=found)
 
     def mutants(self) -> dict[str, Mutant]:
@@ -106,7 +107,7 @@ class Gradients:
         cores = [self.of.formula.inputs[name].core for name in names]
         runs = list(self._runs(problem, g, names))
         sizes = self._term_sizes(problem, g, names)
-        return bounds(problem.dtype, wanted, cores, self.of.budget, runs, sizes)
+        return bounds(problem.dtype, wanted, cores, budget_of(self.of, problem), runs, sizes)
 
     def _runs(self, problem: Problem, g: tuple, names: list[str]) -> Iterator[OwnRun]:
         """Our own gradients in the precision, on the inputs and on their neighbours.
@@ -114,8 +115,9 @@ class Gradients:
         Cotangents have neighbours too: a gradient that only adds them up has no other input.
         """
         rng, case = np.random.default_rng(self.seed), problem.case
-        moved = [(problem.nudged(rng), g) for _ in range(REPLICATES)]
-        pulled = [(case, tuple(problem.nudge(rng, x) for x in g)) for _ in range(REPLICATES)]
+        count = max(replicates(problem) // 2, 2)
+        moved = [(problem.nudged(rng), g) for _ in range(count)]
+        pulled = [(case, tuple(problem.nudge(rng, x) for x in g)) for _ in range(count)]
         forms = allowed_forms(problem.formula, self.strict)
         # Others have the plain form's gradient.
         for form in [f for f in forms if f.vjp is not None]:

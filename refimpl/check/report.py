@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from refimpl.check.budget import Judgement
 from refimpl.check.candidate import Answer, Refusal
+from refimpl.check.features import Feature
 from refimpl.check.trial import FAIL, PASS, Result, Trial
 
 
@@ -35,6 +37,9 @@ def text(result: Result) -> str:
         lines.append("  diagnosis  none of the known mistakes explains it")
     if result.trials:
         lines.append(f"  cases      {_cases(result)}")
+        lines.append(f"  covered    {_covered(result)}")
+        lines += _wrapped("refused", _listed(result.refused))
+        lines += _wrapped("not judged", _listed(result.not_judged))
         lines.append(f"  power      {_power(result)}")
     lines += [f"  note       {note.text}" for note in result.notes[:8]]
     lines += _options(result)
@@ -69,8 +74,45 @@ def _cases(result: Result) -> str:
     failed = len(result.failures)
     weak = sum(all(b.is_weak for b in t.bounds) for t in result.judged)
     text = f"{len(result.judged)} judged, {failed} failed"
-    text += f", {weak} too ill-conditioned in {result.dtype} to tell" if weak else ""
-    return text + (f", {result.left_out} left out for time" if result.left_out else "")
+    return text + (f", {weak} too ill-conditioned in {result.dtype} to tell" if weak else "")
+
+
+def _covered(result: Result) -> str:
+    """What was judged, by kinds: of sizes the range along each axis, of options their values."""
+    parts = [f"{sum(f.kind == 'regime' for f in result.covered)} kinds of inputs"]
+    sizes = _by_name(result.covered, "size")
+    parts += [f"{axis} {min(found)} to {max(found)}" for axis, found in sizes.items()]
+    batches = _by_name(result.covered, "batch").get("batch", [])
+    parts += [f"leading axes {', '.join(map(str, batches))}"] if batches else []
+    options = _by_name(result.covered, "option")
+    parts += [f"{name} {', '.join(map(repr, found))}" for name, found in options.items()]
+    parts += list(_by_name(result.covered, "memory")) + list(_by_name(result.covered, "call"))
+    return "; ".join(parts)
+
+
+def _by_name(features: Iterable[Feature], kind: str) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for feature in sorted((f for f in features if f.kind == kind), key=str):
+        found.setdefault(feature.name, []).append(feature.value)
+    return found
+
+
+def _listed(features: Iterable[Feature]) -> str:
+    """Features with the sizes of an axis together, and why where that is known."""
+    parts = []
+    for kind in ("regime", "option", "size", "batch", "memory", "closed form", "call"):
+        for name, values in _by_name(features, kind).items():
+            shown = ", ".join(map(repr, values)) if kind in ("option", "batch") else ""
+            if kind == "size":
+                shown = f"={','.join(map(str, sorted(values)))}"
+            parts.append(name + (" " + shown if kind in ("option", "batch") else shown))
+    reasons = features.values() if isinstance(features, Mapping) else ()
+    why = ", ".join(dict.fromkeys(reasons))
+    return "; ".join(parts) + (f" ({why[:120]})" if why else "")
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    return [f"  {title:10} {text[:300]}"] if text else []
 
 
 def _power(result: Result) -> str:
@@ -167,7 +209,10 @@ def as_json(result: Result) -> str:
         "cases": len(result.judged),
         "failures": [_trial_json(t) for t in result.failures[:10]],
         "failed": len(result.failures),
-        "left_out": result.left_out,
+        "covered": sorted(map(str, result.covered)),
+        "refused": {str(feature): why for feature, why in result.refused.items()},
+        "not_judged": sorted(map(str, result.not_judged)),
+        "seconds_needed": round(result.seconds_needed, 1),
         "worst": None if worst is None else _trial_json(worst),
         "diagnosis": [e._asdict() for e in result.explanations],
         "power": {k: list(v) for k, v in result.power._asdict().items()},

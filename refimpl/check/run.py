@@ -1,54 +1,38 @@
-"""Run a candidate against a formula: plans, trials, and the verdict."""
+"""Run a candidate against a formula: trials of all features, and the verdict."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import product
 from typing import Any
-
-import numpy as np
 
 from refimpl.check import trial as kinds
 from refimpl.check.budget import Problem
 from refimpl.check.candidate import Answer, Candidate, CannotRun, Refusal
+from refimpl.check.features import Feature, Row
 from refimpl.check.mistakes import power
+from refimpl.check.plans import REFUSED, Planner
 from refimpl.check.question import Gradients, Values
 from refimpl.check.trial import (
     COULD_NOT_RUN,
     FAIL,
     NO_EVIDENCE,
     PASS,
-    SECONDS,
     Plan,
     Result,
     Trial,
 )
-from refimpl.evidence import SMALL, Case, ClosedForm, Evidence, Regime, evidence
+from refimpl.evidence import Evidence, evidence
 from refimpl.formula import Formula
-
-# Sizes of the axes, in order of appearance: fewer queries than keys, more, as many; one; ragged
-# tile edges.
-PATTERNS = (
-    SMALL,
-    (5, 4, 3, 6),
-    (4, 6, 4, 5),
-    (1, 1, 1, 1),
-    (2, 2, 7, 3),
-    (16, 8, 16, 16),
-    (17, 16, 33, 15),
-    (33, 8, 17, 31),
-    (31, 12, 15, 8),
-)
-BATCHES = ((2, 3), (2,), ())
-_REFUSED = (ValueError, TypeError, IndexError, np.linalg.LinAlgError)
 
 
 class Run:
     """One check in progress.
 
-    ``options`` are the user's and win over everything; ``seconds`` is the time for trials.
+    ``options`` are the user's and win over everything; ``sizes``, ``multiples`` and ``same`` say
+    what the axes of the candidate may be. All features are tried, however long that takes, unless
+    ``seconds`` end it: then there is no pass. What is left of them goes to random cases.
     """
 
     def __init__(
@@ -61,93 +45,31 @@ class Run:
         gradients: bool = False,
         strict: bool = False,
         seed: int = 0,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
+        sizes: Mapping[str, tuple[int, ...]] | None = None,
+        multiples: Mapping[str, int] | None = None,
+        same: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda text: None,
     ):
         self.formula, self.candidate, self.dtype = formula, candidate, dtype
         self.of: Evidence = evidence(formula)
         self.question = (Gradients if gradients else Values)(self.of, seed, strict)
         self.user = dict(options or {})
-        self.seed, self.seconds, self.progress = seed, seconds, progress
+        self.planner = Planner(
+            self.of,
+            candidate,
+            self.user,
+            seed,
+            sizes=sizes,
+            multiples=multiples,
+            same=same,
+            gradients=gradients,
+        )
+        self.seconds, self.progress = seconds, progress
         self.result = Result(formula, candidate.name, dtype, candidate.library, gradients=gradients)
         self.result.fixed = self.of.fixed | self.user
         self.result.unnamed = [name for name in formula.options if not candidate.names(name)]
-        self.tie: dict[str, str] = {}
-
-    # ------------------------------------------------------------------------------ planning
-
-    def plans(self, batch: tuple[int, ...]) -> Iterator[Plan]:
-        """Everything to try, the most telling first."""
-        regimes = list(self.of.regimes.values())
-        # All cases of one size together: compilers of shapes, like JAX's, then run once for each
-        # size.
-        for pattern in PATTERNS[:3]:
-            for regime in regimes:
-                yield from self._sampled(regime, pattern, batch)
-            if pattern == PATTERNS[0]:
-                for form in self.of.closed_forms.values():
-                    yield from self._closed_form(form, pattern, batch)
-            for variant in self.of.variants:
-                for regime in regimes:
-                    if not regime.advisory:
-                        yield from self._sampled(regime, pattern, batch, variant)
-        for axis in self.of.empty:
-            yield from self._sampled(regimes[0], PATTERNS[0], batch, empty=axis)
-        for pattern in PATTERNS[3:]:
-            for regime in regimes:
-                yield from self._sampled(regime, pattern, batch)
-        for other in BATCHES:
-            if other != batch and len(other) < len(batch):
-                yield from self._sampled(regimes[0], PATTERNS[0], other)
-
-    def _sampled(
-        self, regime: Regime, pattern, batch, variant: dict | None = None, empty: str = ""
-    ) -> Iterator[Plan]:
-        variant = variant or {}
-        if variant.keys() & self.user.keys():
-            return
-        axes = self.of.axes(pattern, self.tie, empty)
-        case = self.of.sample(regime.name, axes, batch, self.seed).with_options(**variant)
-        options = self.taken(case)
-        if options is not None:
-            yield Plan(
-                Case(case.arrays, options),
-                regime.name,
-                variant=tuple(variant.items()),
-                sizes=tuple(axes.items()),
-                batch=batch,
-                advisory=regime.advisory,
-                is_empty=bool(empty),
-            )
-
-    def _closed_form(self, form: ClosedForm, pattern, batch) -> Iterator[Plan]:
-        rng = np.random.default_rng(self.seed)
-        try:
-            case, _ = form.sample(rng, self.formula.shapes(self.of.axes(pattern, self.tie), batch))
-        except _REFUSED:
-            return
-        options = self.taken(case)
-        if options is not None:
-            yield Plan(Case(case.arrays, options), closed_form=form.name)
-
-    def taken(self, case: Case) -> dict[str, Any] | None:
-        """The options that the case is asked with, None where it would lose what makes it.
-
-        The user's options win. What the candidate does not name stays at what evidence fixes, or at
-        the formula's default; where the case asked for something else, it is not that case any
-        more.
-        """
-        options = {}
-        for name, value in (self.of.fixed | case.options).items():
-            if name in self.user:
-                continue
-            if self.candidate.accepts(name, value):
-                options[name] = value
-            elif name in self.of.fixed:
-                options[name] = self.of.fixed[name]
-            elif not _says_nothing(value, self.formula.options[name]):
-                return None
-        return options | self.user
+        self.result.refused = self.planner.refused
 
     # ------------------------------------------------------------------------------- running
 
@@ -156,64 +78,19 @@ class Run:
         problem = Problem.of(self.formula, plan.case, self.dtype)
         try:
             return self.question.trial(plan, problem, self.candidate)
-        except _REFUSED:
+        except REFUSED:
             return None
-
-    def accepted_batch(self) -> tuple[int, ...]:
-        """The most leading axes that the candidate takes; CannotRun where it takes none.
-
-        Some implementations need certain axes to be of one length; that is found out here too.
-        """
-        refusals = []
-        usable = [r for r in self.of.regimes.values() if any(self._sampled(r, PATTERNS[0], ()))]
-        if not usable:
-            raise CannotRun("it takes none of the options that every regime needs")
-        first, *others = usable
-        small = [(first, pattern) for pattern in PATTERNS[:3]]
-        # An implementation may be for inputs of one kind: only then the search is long.
-        large = [*product((first,), PATTERNS[3:]), *product(others, PATTERNS)]
-        for long_search, tie in product((False, True), ({}, *self.of.ties)):
-            if long_search and not any(
-                isinstance(refusal.error, NotImplementedError) for refusal in refusals
-            ):
-                continue
-            self.tie = tie
-            for batch, (regime, pattern) in product(BATCHES, large if long_search else small):
-                for plan in self._sampled(regime, pattern, batch):
-                    trial = self.trial(plan)
-                    if trial is None:
-                        continue
-                    if not isinstance(trial.found, Refusal):
-                        self._note_limits(batch, refusals)
-                        return batch
-                    refusals.append(trial.found)
-        raise CannotRun(refusals[0].text if refusals else "the formula refuses these options")
-
-    def _note_limits(self, batch: tuple[int, ...], refusals: list[Refusal]) -> None:
-        if self.tie:
-            equal = " and ".join(f"{a} = {b}" for a, b in self.tie.items())
-            self.result.note(kinds.LIMIT, f"needs {equal}: {refusals[0].text}")
-        elif refusals:
-            text = f"takes at most {len(batch)} leading axes: {refusals[0].text}"
-            self.result.note(kinds.LIMIT, text)
 
     def execute(self) -> Result:
         """Try everything, and fill in the result's trials, notes and verdict."""
         result = self.result
         try:
-            batch = self.accepted_batch()
-            plans = list(self.plans(batch))
+            self._begin()
             # From here on: the first call may have imported a framework.
-            deadline = time.monotonic() + self.seconds
-            for index, plan in enumerate(plans):
-                if time.monotonic() > deadline:
-                    result.left_out = len(plans) - index
-                    break
-                self.progress(f"{index + 1}/{len(plans)} {plan.label}")
-                trial = self.trial(plan)
-                if trial is not None and not self._only_noted(trial):
-                    result.trials.append(trial)
-            self._ask_again()
+            start = time.monotonic()
+            self._try_all(start)
+            self._call_again()
+            self._draw_more(start)
         except CannotRun as error:
             result.verdict, result.reason = COULD_NOT_RUN, str(error)
             return result
@@ -221,6 +98,84 @@ class Run:
         result.power = power(self.question, self.candidate, result.judged)
         result.verdict = self._verdict()
         return result
+
+    def _begin(self) -> None:
+        """Find a first row that the candidate takes; CannotRun where it takes none."""
+        refusals: list[Refusal] = []
+        asked = 0
+        for row in self.planner.first_rows():
+            plan = self.planner.plan(row)
+            trial = None if plan is None else self.trial(plan)
+            asked += plan is not None
+            if trial is None:
+                continue
+            if not isinstance(trial.found, Refusal):
+                self.planner.base = row
+                self._note_limits(row, refusals)
+                return
+            refusals.append(trial.found)
+        if refusals:
+            raise CannotRun(refusals[0].text)
+        raise CannotRun(
+            "the formula refuses these options"
+            if asked
+            else "it takes none of the options that every regime needs"
+        )
+
+    def _note_limits(self, base: Row, refusals: list[Refusal]) -> None:
+        if not refusals:
+            return
+        learnt = {k: v for k, v in self.planner.tie.items() if k not in self.planner.same}
+        if learnt:
+            equal = " and ".join(f"{a} = {b}" for a, b in learnt.items())
+            text = f"needs {equal}"
+        elif len(base.batch) < 2:
+            text = f"takes at most {len(base.batch)} leading axes"
+        else:
+            text = f"begins with {', '.join(f'{k}={v}' for k, v in base.sizes)}"
+        self.result.note(kinds.LIMIT, f"{text}: {refusals[0].text}")
+
+    def _try_all(self, start: float) -> None:
+        rows = list(self.planner.rows())
+        for index, row in enumerate(rows):
+            self.progress(f"{index + 1}/{len(rows)} {row.regime}")
+            if self._is_late(start):
+                for left in rows[index:]:
+                    self.result.not_judged.update(self.planner.without_refused(left).features())
+                used = time.monotonic() - start
+                self.result.seconds_needed = used * len(rows) / max(index, 1)
+                break
+            self._try(row)
+        for plan in self._special_plans():
+            if self._is_late(start):
+                self.result.not_judged.update(plan.features())
+            else:
+                self._take(self.trial(plan))
+
+    def _is_late(self, start: float) -> bool:
+        return self.seconds is not None and time.monotonic() - start > self.seconds
+
+    def _special_plans(self) -> Iterator[Plan]:
+        plans = [self.planner.closed_form(form) for form in self.of.closed_forms.values()]
+        plans += [self.planner.empty(axis) for axis in self.of.empty]
+        yield from (plan for plan in plans if plan is not None)
+
+    def _try(self, row: Row) -> None:
+        """One row; where the candidate refuses it, without what it does not take."""
+        row = self.planner.without_refused(row)
+        plan = self.planner.plan(row)
+        trial = None if plan is None else self.trial(plan)
+        if trial is None:
+            return
+        if isinstance(trial.found, Refusal) and not plan.advisory:
+            trial = self._narrowed(row, trial)
+        self._take(trial)
+
+    def _take(self, trial: Trial | None) -> None:
+        if trial is None or self._only_noted(trial):
+            return
+        self.result.trials.append(trial)
+        self.result.covered.update(trial.plan.features())
 
     def _only_noted(self, trial: Trial) -> bool:
         """Refusing an empty axis or an option value is a limitation, not a wrong answer."""
@@ -232,20 +187,110 @@ class Run:
             return True
         return False
 
-    def _ask_again(self) -> None:
-        """The first questions once more: an answer must not depend on what was asked between."""
-        for trial in [t for t in self.result.trials if isinstance(t.found, Answer)][:3]:
-            if trial.cotangents is not None:
-                return
-            again = self.candidate(trial.problem)
-            if isinstance(again, Refusal) or any(
-                not np.array_equal(a, b, equal_nan=True)
-                for a, b in zip(again.outputs, trial.found.outputs, strict=True)
-            ):
-                text = "is not deterministic: two calls with the same input differ"
-                self.result.note(kinds.RANDOM, text)
-                if isinstance(again, Answer):
-                    self.result.trials.append(replace(trial, found=again))
+    # ----------------------------------------------------------------------------- refusals
+
+    def _narrowed(self, row: Row, refused: Trial) -> Trial | None:
+        """What to judge of a refused row: a refusal by values is a failure, others are limits.
+
+        A feature that is refused alone is one that the candidate does not take; the row is asked
+        again without it.
+        """
+        if self._depends_on_values(row):
+            return refused
+        planner, base = self.planner, self.planner.base.features()
+        culprits = []
+        for feature in row.features():
+            if feature in base or feature in self.result.covered:
+                continue
+            alone = planner.alone(feature)
+            if alone == row:
+                culprits.append((feature, refused))
+                continue
+            plan = planner.plan(alone)
+            trial = None if plan is None else self.trial(plan)
+            if trial is not None and isinstance(trial.found, Refusal):
+                culprits.append((feature, trial))
+            else:
+                self._take(trial)
+        for feature, trial in culprits:
+            planner.refused[feature] = trial.found.text
+        smaller = planner.without_refused(row)
+        if not culprits:
+            self._note_combination(row, refused)
+        elif smaller != row:
+            self._try(smaller)
+        return None
+
+    def _depends_on_values(self, row: Row) -> bool:
+        """Whether ordinary arrays of the same shapes, with the same options, are taken."""
+        ordinary = self.planner.base.regime
+        if row.regime == ordinary:
+            plan = self.planner.plan(replace(row, seed=row.seed + 1))
+        else:
+            plan = self.planner.plan(row, arrays_of=ordinary)
+        trial = None if plan is None else self.trial(plan)
+        return trial is not None and not isinstance(trial.found, Refusal)
+
+    def _note_combination(self, row: Row, refused: Trial) -> None:
+        base = self.planner.base.features()
+        names = ", ".join(str(f) for f in row.features() if f not in base)
+        self.result.note(kinds.LIMIT, f"does not take together {names}: {refused.found.text}")
+
+    # -------------------------------------------------------------------------- further calls
+
+    def _call_again(self) -> None:
+        """An answer must not depend on what was asked between, nor change afterwards."""
+        answered = [t for t in self.result.trials if isinstance(t.found, Answer)]
+        if not answered or answered[0].cotangents is not None:
+            return
+        first = answered[0]
+        with self.candidate.keeping() as kept:
+            self._take(self._called(first.plan, "results kept"))
+            for call, seed in (("other values", 1), ("same buffers", 2)):
+                row = first.plan.row
+                plan = row and self.planner.plan(replace(row, seed=row.seed + 1000 * seed))
+                if plan:
+                    with self.candidate.reusing(call == "same buffers"):
+                        self._take(self._called(plan, call))
+            for trial in answered[:3]:
+                again = self._called(trial.plan, "asked again")
+                if again is None or not self._same(again.found, trial.found):
+                    text = "is not deterministic: two calls with the same input differ"
+                    self.result.note(kinds.RANDOM, text)
+                self._take(again)
+            self._compare_kept(kept)
+
+    def _called(self, plan: Plan, call: str) -> Trial | None:
+        return self.trial(replace(plan, call=call))
+
+    @staticmethod
+    def _same(a: Answer | Refusal, b: Answer | Refusal) -> bool:
+        if isinstance(a, Refusal) or isinstance(b, Refusal):
+            return False
+        return a.same_numbers(b)
+
+    def _compare_kept(self, kept: list) -> None:
+        """Results of earlier calls are read once more."""
+        trials = [t for t in self.result.trials if t.plan.call]
+        for trial, read_again in zip(trials, kept, strict=False):
+            found = read_again()
+            if isinstance(trial.found, Answer) and not self._same(found, trial.found):
+                text = "an earlier result changes when the function is called again"
+                self.result.note(kinds.OVERWRITES, text)
+                self.result.trials.append(replace(trial, found=found))
+
+    def _draw_more(self, start: float) -> None:
+        """Random cases for the rest of the time, where some was given."""
+        if self.seconds is None:
+            return
+        rows = list(self.planner.rows())
+        round_ = 1
+        while rows and not self._is_late(start):
+            for row in rows:
+                if self._is_late(start):
+                    break
+                self._try(replace(row, seed=row.seed + 10_000 * round_))
+            round_ += 1
 
     # ------------------------------------------------------------------------------- judging
 
@@ -272,20 +317,22 @@ class Run:
 
     def _verdict(self) -> str:
         result = self.result
-        if not result.judged and result.left_out:
-            result.reason = "there was no time for a single case"
-            return NO_EVIDENCE
-        if not result.judged:
+        result.not_judged -= result.covered | result.refused.keys()
+        if not result.judged and not result.not_judged:
             result.reason = "the formula refuses every case with these options"
             return COULD_NOT_RUN
         if result.noted(kinds.OVERWRITES):
-            result.reason = "it modifies its inputs"
+            result.reason = result.noted(kinds.OVERWRITES)[0]
             return FAIL
         if odd := self._types_of_no_numbers():
             result.reason = f"returns {odd[0]} for {self.dtype} inputs"
             return FAIL
         if result.failures:
             return FAIL
+        if result.not_judged:
+            needed = f"; all of them need about {result.seconds_needed:.0f} s"
+            result.reason = f"there was no time for {len(result.not_judged)} features{needed}"
+            return NO_EVIDENCE
         if not result.power.rejected:
             result.reason = "this run would have rejected no wrong variant"
             return NO_EVIDENCE
@@ -297,14 +344,3 @@ class Run:
         found = dict.fromkeys(name for answer in answers for name in answer.dtypes)
         wrong = ("int", "uint", "bool")
         return [n for n in found if n.startswith(wrong) and not self._is_expected(n)]
-
-
-def _says_nothing(value: Any, default: Any) -> bool:
-    """Whether an option asks for no more than its default does."""
-    if value is None or value is default:
-        return True
-    return (
-        not isinstance(value, np.ndarray)
-        and not isinstance(default, np.ndarray)
-        and (value == default)
-    )

@@ -10,14 +10,12 @@ import numpy as np
 
 from refimpl.check.budget import Bound, Judgement, Problem, judge
 from refimpl.check.candidate import Answer, Refusal
+from refimpl.check.features import Feature, Row
 from refimpl.evidence import Case
 from refimpl.formula import Formula
 
 PASS, FAIL, NO_EVIDENCE, COULD_NOT_RUN = "pass", "fail", "no evidence", "could not run"
 EXIT_CODES = {PASS: 0, FAIL: 1, NO_EVIDENCE: 2, COULD_NOT_RUN: 3}
-SECONDS = 6.0
-"""Time for trials where nobody says otherwise."""
-
 # Kinds of notes; a report prints the text, decisions read the kind.
 OVERWRITES, TYPE, LIMIT, RANDOM, ADVISORY, EXTRA, LOSS = (
     *("overwrites", "type", "limit", "random", "advisory", "extra", "loss"),
@@ -29,7 +27,8 @@ class Plan:
     """One thing to try: inputs, and where they come from.
 
     ``regime`` or ``closed_form`` is the name of their maker, ``variant`` the options that were
-    added; failing an ``advisory`` plan is only worth a note.
+    added, ``memory`` how the arrays lie, ``call`` what is special about the call; failing an
+    ``advisory`` plan is only worth a note.
     """
 
     case: Case
@@ -38,15 +37,25 @@ class Plan:
     variant: tuple[tuple[str, Any], ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()
     batch: tuple[int, ...] = ()
+    memory: str = ""
     advisory: bool = False
     is_empty: bool = False
+    row: Row | None = None
+    call: str = ""
 
     @property
     def label(self) -> str:
         words = [self.regime or f"probe {self.closed_form}"]
         words += [f"{k}={v!r}" for k, v in self.variant]
         words += [",".join(f"{k}={v}" for k, v in self.sizes)] if self.sizes else []
-        return " ".join(words + ([f"batch={self.batch}"] if self.batch else []))
+        words += [f"batch={self.batch}"] if self.batch else []
+        return " ".join([*words, *(x for x in (self.row and self.row.memory, self.call) if x)])
+
+    def features(self) -> list[Feature]:
+        """Everything that this plan tries."""
+        found = self.row.features() if self.row is not None else []
+        found += [Feature("closed form", self.closed_form)] if self.closed_form else []
+        return found + ([Feature("call", self.call)] if self.call else [])
 
     @property
     def kind(self) -> tuple:
@@ -132,7 +141,10 @@ class Result:
     explanations: list = field(default_factory=list)
     shrunk: Trial | None = None
     seconds: float = 0.0
-    left_out: int = 0
+    covered: set[Feature] = field(default_factory=set)
+    refused: dict[Feature, str] = field(default_factory=dict)
+    not_judged: set[Feature] = field(default_factory=set)
+    seconds_needed: float = 0.0
 
     @property
     def exit_code(self) -> int:

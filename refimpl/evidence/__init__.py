@@ -110,15 +110,21 @@ class Budget(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Sizes that an axis may have."""
+    """Sizes that an axis may have.
+
+    Property tests go up to ``maximum``; checks of kernels, which work in tiles, to ``longest``,
+    unless there is one size alone.
+    """
 
     minimum: int = 1
     multiple: int = 1
     maximum: int = 64
+    longest: int = 260
 
-    def fit(self, size: int) -> int:
+    def fit(self, size: int, *, longest: bool = False) -> int:
         """The nearest allowed size from below, at least the minimum."""
-        size = max(self.minimum, min(size, self.maximum))
+        largest = self.longest if longest and self.maximum > self.minimum else self.maximum
+        size = max(self.minimum, min(size, largest))
         return max(self.minimum, size - size % self.multiple)
 
 
@@ -230,12 +236,14 @@ class Evidence:
         sizes |= {name: sizes[leader] for name, leader in (ties or {}).items()}
         return self.fit(sizes | ({empty: 0} if empty else {}))
 
-    def fit(self, axes: Mapping[str, int], *, allow_empty: bool = True) -> dict[str, int]:
+    def fit(
+        self, axes: Mapping[str, int], *, allow_empty: bool = True, longest: bool = False
+    ) -> dict[str, int]:
         """Axis sizes moved to allowed ones; 0 stays where the axis may be empty."""
         return {
             name: 0
             if axes[name] == 0 and name in self.empty and allow_empty
-            else self.sizes[name].fit(axes[name])
+            else self.sizes[name].fit(axes[name], longest=longest)
             for name in self.formula.axes
         }
 
@@ -244,7 +252,8 @@ class Evidence:
     ) -> Case:
         """Inputs of a regime for these sizes, with the options that the formula needs."""
         rng = np.random.default_rng([seed, *map(ord, regime)])
-        case = self.regimes[regime].sample(rng, self.formula.shapes(self.fit(axes), batch))
+        axes = self.fit(axes, longest=True)
+        case = self.regimes[regime].sample(rng, self.formula.shapes(axes, batch))
         options = {
             k: np.asarray(v) if isinstance(v, np.generic) and k in self.formula.keywords else v
             for k, v in case.options.items()

@@ -25,9 +25,7 @@ BUGS = [
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "f", "options"), HONEST, ids=[f.__name__ for _, f, _ in HONEST])
 def test_honest_implementations_pass(name, f, options, dtype):
-    result = check(
-        find(name), Candidate(f.__name__, f, "numpy"), dtype=dtype, options=options, seconds=20.0
-    )
+    result = check(find(name), Candidate(f.__name__, f, "numpy"), dtype=dtype, options=options)
     assert result.verdict == "pass", (
         result.reason,
         result.worst and result.worst.worst,
@@ -40,9 +38,7 @@ def test_honest_implementations_pass(name, f, options, dtype):
     ("name", "f", "words", "options"), BUGS, ids=[f.__name__ for _, f, *_ in BUGS]
 )
 def test_bugs_are_rejected_and_named(name, f, words, options, dtype):
-    run = Run(
-        find(name), Candidate(f.__name__, f, "numpy"), dtype=dtype, options=options, seconds=20.0
-    )
+    run = Run(find(name), Candidate(f.__name__, f, "numpy"), dtype=dtype, options=options)
     assert run.execute().verdict == "fail"
     said = [e.text for e in diagnose(run)]
     assert all(any(word in text for text in said) for word in words), said

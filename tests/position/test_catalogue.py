@@ -138,7 +138,7 @@ def test_tables_that_a_first_call_left_in_bfloat16_are_seen_in_float32():
     poisoned(x, np.arange(300))
     options = {"pairing": "half"}
     candidate = Candidate("cached tables", poisoned, "numpy")
-    result = check(rotary_embedding, candidate, dtype="float32", options=options, seconds=2.0)
+    result = check(rotary_embedding, candidate, dtype="float32", options=options)
     assert result.verdict == "fail"
     assert any("bfloat16" in e.text for e in result.explanations)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from refimpl.check import check
 from refimpl.check.candidate import Answer, Candidate
-from refimpl.check.trial import FAIL, PASS, SECONDS, Result, Trial
+from refimpl.check.trial import FAIL, PASS, Result, Trial
 from refimpl.formula import find
 
 ALL = ("float64", "float32", "float16", "bfloat16")
@@ -46,7 +46,7 @@ class Peer:
     def installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.requires)
 
-    def check(self, dtype: str, gradients: bool = False, seconds: float = SECONDS) -> Result:
+    def check(self, dtype: str, gradients: bool = False, seconds: float | None = None) -> Result:
         candidate = Candidate(self.name, self.function, self.library)
         return check(
             find(self.formula),
@@ -80,7 +80,7 @@ def peer(
 # ------------------------------------------------------------------------------- the matrix
 
 
-def matrix(names: list[str] | None = None, seconds: float = SECONDS):
+def matrix(names: list[str] | None = None, seconds: float | None = None):
     """(peer, precision, gradients, result) for every installed peer of the named formulas."""
     for record in PEERS:
         if record.installed and (not names or record.formula in names):

@@ -23,7 +23,7 @@ ALL = (*POSITIVE, *SIMILARITIES)
 
 maps = Evidence(
     feature_map,
-    sizes={"d": Sizes(1, 1, 12)},
+    sizes={"d": Sizes(1, 1, 12, 18)},
     fixed={"features": "elu_plus_one"},
     options={"features": ALL},
     combinations=({"features": "power", "degree": 3}, {"features": "power", "degree": 1}),

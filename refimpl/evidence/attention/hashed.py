@@ -12,7 +12,7 @@ from refimpl.evidence.mistakes import wrong
 
 hashed = Evidence(
     hashed_attention,
-    sizes={"h": Sizes(1, 1, 3), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6), "n": Sizes(1, 1, 17)},
+    sizes={"h": Sizes(1, 1, 3, 4), "d": Sizes(1, 1, 6), "v": Sizes(1, 1, 6), "n": Sizes(1, 1, 17)},
     empty=("n",),
     options={"chunk": (2, 5), "scale": (0.3,)},
     combinations=({"causal": True, "chunk": 4},),

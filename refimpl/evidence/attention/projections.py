@@ -12,7 +12,7 @@ from refimpl.evidence.mistakes import wrong
 # So that there are always as many rows in the blocks as are asked for.
 orthogonal = Evidence(
     orthogonal_projections,
-    sizes={"b": Sizes(2, 1, 3), "d": Sizes(3, 1, 6), "m": Sizes(1, 1, 6)},
+    sizes={"b": Sizes(2, 1, 3, 4), "d": Sizes(3, 1, 6, 33), "m": Sizes(1, 1, 6, 65)},
     unchanged={"gaussians is taken as 2 times itself": "rows are scaled to the given lengths"},
 )
 

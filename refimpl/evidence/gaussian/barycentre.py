@@ -26,7 +26,7 @@ from refimpl.gaussian.transport import bures_squared
 
 barycentre = Evidence(
     bures_barycentre,
-    sizes={"k": Sizes(1, 1, 4), "d": Sizes(1, 1, 4)},
+    sizes={"k": Sizes(1, 1, 4, 9), "d": Sizes(1, 1, 4, 17)},
     budget=Budget(k=8.0, floor=16.0),
     unchanged=SYMMETRIC_MATRIX
     | {
