@@ -12,6 +12,9 @@ import subprocess
 import sys
 from typing import Any
 
+# Two workers on two cores: threads of their own would only stand in each other's way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings

@@ -27,7 +27,6 @@ import numpy as np
 
 from refimpl import backend
 from refimpl.check.budget import Problem, real_names
-from refimpl.evidence import Case
 from refimpl.formula import Formula
 from refimpl.numerics import ROUNDED_FORMATS
 

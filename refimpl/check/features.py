@@ -19,8 +19,10 @@ TILES = (16, 64, 128, 256)
 
 # Sizes of the axes, in order of appearance: fewer queries than keys, more, as many; one; few.
 SHORT = (SMALL, (5, 4, 3, 6), (4, 6, 4, 5), (1, 1, 1, 1), (2, 2, 7, 3), (33, 8, 17, 31))
-TOGETHER = ((129, 33, 131, 34), (257, 65, 259, 33), (65, 130, 257, 66))
+TOGETHER = ((129, 33, 129, 34), (257, 65, 259, 33), (65, 130, 257, 66))
 """Several tiles along every axis at once."""
+SQUARE = {False: SHORT[2], True: TOGETHER[0]}
+"""As many queries as keys, short and long: what some options need."""
 BATCHES = ((2, 3), (2,), (), (12,), (9, 2))
 LONG_BATCHES = ((), (2,), (), (1, 3))
 BROADCAST = "broadcast"

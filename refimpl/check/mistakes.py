@@ -101,11 +101,16 @@ def power(question: Question, candidate: Candidate, trials: list[Trial]) -> Powe
 
 
 def _representatives(trials: list[Trial]) -> list[Trial]:
-    """The first two and the last trial of every kind of plan: others show no more."""
+    """The smallest two and the largest trial of every kind of plan, the small ones first."""
     kinds: dict[tuple, list[Trial]] = {}
-    for trial in trials:
+    for trial in sorted(trials, key=_size):
         kinds.setdefault(trial.plan.kind, []).append(trial)
-    return [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
+    chosen = [t for alike in kinds.values() for t in (*alike[:2], *alike[2:][-1:])]
+    return sorted(chosen, key=_size)
+
+
+def _size(trial: Trial) -> int:
+    return sum(y.size for y in trial.answer) + sum(np.size(x) for x in trial.problem.case.arrays)
 
 
 def _rejected(trials: list[Trial], mistake: Mistake) -> bool | None:

@@ -15,6 +15,7 @@ from refimpl.check.features import (
     BROADCAST,
     LONG_BATCHES,
     SHORT,
+    SQUARE,
     Feature,
     Row,
     covering,
@@ -29,14 +30,14 @@ REFUSED = (ValueError, TypeError, IndexError, np.linalg.LinAlgError)
 
 # What kernels want where they want one size: powers of two.
 _FIXED_SIZES = (16, 32, 64, 128, 256, 8)
-_MOST_FIRST_ROWS = 400
+_MOST_FIRST_ROWS = 150
 
 
 class Planner:
     """The rows of one check, and the cases they stand for.
 
     ``user`` are options that the user fixes, ``sizes`` and ``multiples`` what axes may be, ``tie``
-    axes that are as long as others. ``refused`` are the features that the candidate does not take,
+    axes that are as long as others, ``longest`` the largest size to try. ``refused`` are the features that the candidate does not take,
     with what it raised; rows do without them.
     """
 
@@ -50,12 +51,14 @@ class Planner:
         sizes: Mapping[str, tuple[int, ...]] | None = None,
         multiples: Mapping[str, int] | None = None,
         same: Mapping[str, str] | None = None,
+        longest: int | None = None,
         gradients: bool = False,
     ):
         self.of, self.formula, self.candidate = of, of.formula, candidate
         self.user, self.seed = user, seed
         self.sizes, self.multiples = dict(sizes or {}), dict(multiples or {})
         self.same = dict(same or {})
+        self.longest = longest
         self.layouts = candidate.layouts(gradients)
         for given in (self.sizes, self.multiples, self.same):
             if foreign := given.keys() - set(self.formula.axes):
@@ -77,6 +80,7 @@ class Planner:
         if axis in self.sizes:
             return min(self.sizes[axis], key=lambda s: abs(s - size))
         multiple = self.multiples.get(axis, 1)
+        size = size if self.longest is None else min(size, self.longest)
         size = max(multiple, size - size % multiple)
         fitted = self.of.sizes[axis].fit(size, longest=True)
         if self.base is not None and Feature("size", axis, fitted) in self.refused:
@@ -93,7 +97,10 @@ class Planner:
 
     def _long_sizes(self) -> list[dict[str, int]]:
         free = [axis for axis in self.formula.axes if axis not in self.tie]
-        return [dict.fromkeys(self.tie, 1) | sizes for sizes in long_sizes(free)]
+        found = [dict.fromkeys(self.tie, 1) | sizes for sizes in long_sizes(free)]
+        if self.longest is not None:
+            found = [s for s in found if max(s.values()) <= self.longest] or found[:1]
+        return found
 
     # ---------------------------------------------------------------------------------- rows
 
@@ -144,9 +151,9 @@ class Planner:
         for batch in BATCHES:
             yield replace(self._short(ordinary[0], 0, batch), seed=self.seed + next(seeds))
         for memory, is_long in itertools.product(self.layouts, (False, True)):
-            for name in ordinary:
+            for name in ordinary[:1] if is_long else ordinary:
                 row = self._next(name, (), is_long, next(short))
-                batch = row.batch or self.base.batch
+                batch = row.batch or self.base.batch[-1:]
                 yield replace(row, memory=memory, batch=batch, seed=self.seed + next(seeds))
 
     def _combined(self, usable: list[str]) -> Iterator[tuple[str, tuple, bool]]:
@@ -193,6 +200,15 @@ class Planner:
             zip(self.formula.axes, itertools.cycle(SHORT[place % len(SHORT)]), strict=False)
         )
         return Row(regime, sizes=self.fit(sizes), batch=batch, seed=self.seed)
+
+    def instead(self, row: Row) -> Iterator[Row]:
+        """Rows for one that the formula itself refuses: square, then with one option at a time."""
+        pattern = itertools.cycle(SQUARE[row.is_long])
+        sizes = self.fit(dict(zip(self.formula.axes, pattern, strict=False)))
+        yield replace(row, sizes=sizes)
+        if len(row.options) > 1:
+            for option in row.options:
+                yield replace(row, sizes=sizes, options=(option,))
 
     def without_refused(self, row: Row) -> Row:
         """The row with what the first one has in place of what the candidate does not take."""

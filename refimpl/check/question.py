@@ -23,7 +23,7 @@ from refimpl.check.budget import (
     replicates,
     value_bounds,
 )
-from refimpl.check.candidate import Candidate
+from refimpl.check.candidate import Candidate, Refusal
 from refimpl.check.trial import Plan, Trial
 from refimpl.evidence import Evidence, Mutant
 from refimpl.numerics import cast, round_to
@@ -45,8 +45,11 @@ class Values:
 
     def trial(self, plan: Plan, problem: Problem, candidate: Candidate) -> Trial:
         asked = self.asked(plan, problem)
+        found = candidate(problem, plan.memory)
+        if isinstance(found, Refusal):
+            return replace(asked, found=found)
         limits = value_bounds(self.of, problem, asked.answer, self.seed, self.strict)
-        return replace(asked, bounds=limits, found=candidate(problem, plan.memory))
+        return replace(asked, bounds=limits, found=found)
 
     def mutants(self) -> dict[str, Mutant]:
         return self.of.value_mutants()
@@ -83,8 +86,10 @@ class Gradients:
         asked = self.asked(plan, problem)
         if asked is None:
             return None
-        limits = self._bounds(problem, asked.cotangents, asked.answer)
         found = candidate_gradients(candidate, problem, asked.cotangents, plan.memory)
+        if isinstance(found, Refusal):
+            return replace(asked, found=found)
+        limits = self._bounds(problem, asked.cotangents, asked.answer)
         return replace(asked, bounds=limits, found=found)
 
     def mutants(self) -> dict[str, Mutant]:

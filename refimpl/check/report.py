@@ -72,7 +72,7 @@ def _at(judgement: Judgement) -> str:
 
 def _cases(result: Result) -> str:
     failed = len(result.failures)
-    weak = sum(all(b.is_weak for b in t.bounds) for t in result.judged)
+    weak = sum(bool(t.bounds) and all(b.is_weak for b in t.bounds) for t in result.judged)
     text = f"{len(result.judged)} judged, {failed} failed"
     return text + (f", {weak} too ill-conditioned in {result.dtype} to tell" if weak else "")
 

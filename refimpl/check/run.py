@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from refimpl.check import trial as kinds
 from refimpl.check.budget import Problem
 from refimpl.check.candidate import Answer, Candidate, CannotRun, Refusal
-from refimpl.check.features import Feature, Row
+from refimpl.check.features import Row
 from refimpl.check.mistakes import power
 from refimpl.check.plans import REFUSED, Planner
 from refimpl.check.question import Gradients, Values
@@ -31,7 +31,7 @@ class Run:
     """One check in progress.
 
     ``options`` are the user's and win over everything; ``sizes``, ``multiples`` and ``same`` say
-    what the axes of the candidate may be. All features are tried, however long that takes, unless
+    what the axes of the candidate may be, and ``longest`` how long at most. All features are tried, however long that takes, unless
     ``seconds`` end it: then there is no pass. What is left of them goes to random cases.
     """
 
@@ -49,6 +49,7 @@ class Run:
         sizes: Mapping[str, tuple[int, ...]] | None = None,
         multiples: Mapping[str, int] | None = None,
         same: Mapping[str, str] | None = None,
+        longest: int | None = None,
         progress: Callable[[str], None] = lambda text: None,
     ):
         self.formula, self.candidate, self.dtype = formula, candidate, dtype
@@ -63,6 +64,7 @@ class Run:
             sizes=sizes,
             multiples=multiples,
             same=same,
+            longest=longest,
             gradients=gradients,
         )
         self.seconds, self.progress = seconds, progress
@@ -95,7 +97,8 @@ class Run:
             result.verdict, result.reason = COULD_NOT_RUN, str(error)
             return result
         self._collect_notes()
-        result.power = power(self.question, self.candidate, result.judged)
+        telling = [t for t in result.judged if isinstance(t.found, Answer)]
+        result.power = power(self.question, self.candidate, telling)
         result.verdict = self._verdict()
         return result
 
@@ -164,8 +167,13 @@ class Run:
         """One row; where the candidate refuses it, without what it does not take."""
         row = self.planner.without_refused(row)
         plan = self.planner.plan(row)
-        trial = None if plan is None else self.trial(plan)
+        if plan is None:
+            return
+        trial = self.trial(plan)
         if trial is None:
+            for other in self.planner.instead(row):
+                if other != row and set(other.features()) - self.result.covered:
+                    self._try(other)
             return
         if isinstance(trial.found, Refusal) and not plan.advisory:
             trial = self._narrowed(row, trial)
@@ -203,11 +211,7 @@ class Run:
             if feature in base or feature in self.result.covered:
                 continue
             alone = planner.alone(feature)
-            if alone == row:
-                culprits.append((feature, refused))
-                continue
-            plan = planner.plan(alone)
-            trial = None if plan is None else self.trial(plan)
+            trial = refused if alone == row else self._first((alone, *planner.instead(alone)))
             if trial is not None and isinstance(trial.found, Refusal):
                 culprits.append((feature, trial))
             else:
@@ -220,6 +224,12 @@ class Run:
         elif smaller != row:
             self._try(smaller)
         return None
+
+    def _first(self, rows: Iterable[Row]) -> Trial | None:
+        """The trial of the first row that the formula takes."""
+        plans = (self.planner.plan(row) for row in rows)
+        trials = (self.trial(plan) for plan in plans if plan is not None)
+        return next((trial for trial in trials if trial is not None), None)
 
     def _depends_on_values(self, row: Row) -> bool:
         """Whether ordinary arrays of the same shapes, with the same options, are taken."""

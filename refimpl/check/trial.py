@@ -77,7 +77,10 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """One comparison of a candidate with the oracle; cotangents where it is of gradients."""
+    """One comparison of a candidate with the oracle; cotangents where it is of gradients.
+
+    There are no bounds where it refuses.
+    """
 
     plan: Plan
     problem: Problem

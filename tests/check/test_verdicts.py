@@ -96,6 +96,50 @@ def shuffled(q, k, v):
     return np.flip(good(q, k, v), axis=-2)
 
 
+def wrong_beyond_two_tiles(q, k, v):
+    found = good(q, k, v)
+    if q.shape[-2] > 256:
+        found[..., 256:, :] = 0.0
+    return found
+
+
+def wrong_for_many_heads(q, k, v):
+    found = good(q, k, v)
+    if q.ndim == 4 and q.shape[0] > 8:
+        found[8:] = 0.0
+    return found
+
+
+def wrong_for_one_query(q, k, v):
+    return good(q, k, v) * (0.5 if q.shape[-2] == 1 < k.shape[-2] else 1.0)
+
+
+def wrong_where_strided(q, k, v):
+    return good(np.frombuffer(np.array(q).tobytes(), q.dtype).reshape(q.shape), k, v) * (
+        1.0 if k.flags.c_contiguous else 0.5
+    )
+
+
+def same_scratch(q, k, v, scratch={}):  # noqa: B006
+    shape = (*np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2]), q.shape[-2])
+    found = scratch.setdefault((*shape, v.shape[-1]), np.empty((*shape, v.shape[-1]), v.dtype))
+    found[...] = good(q, k, v)
+    return found
+
+
+def kept_by_identity(q, k, v, kept={}):  # noqa: B006
+    if id(q) not in kept:
+        kept[id(q)] = q, good(q, k, v)
+    return kept[id(q)][1]
+
+
+def overwrites_the_mask(q, k, v, mask=None):
+    found = good(q, k, v, mask)
+    if mask is not None:
+        mask[...] = True
+    return found
+
+
 def wrong_on_ragged_sizes(q, k, v):
     found = good(q, k, v)
     if k.shape[-2] == 17:
@@ -111,12 +155,6 @@ def one_row_off(q, k, v, mask=None):
 
 def a_tenth_of_a_percent(q, k, v, mask=None):
     return 1.001 * good(q, k, v, mask)
-
-
-def raises_sometimes(q, k, v):
-    if q.shape[-2] > 4:
-        raise RuntimeError("tile too large")
-    return good(q, k, v)
 
 
 def overwrites(q, k, v):
@@ -147,9 +185,15 @@ REJECTED = [
     wrong_on_ragged_sizes,
     one_row_off,
     a_tenth_of_a_percent,
-    raises_sometimes,
     overwrites,
     right_every_other_time,
+    wrong_beyond_two_tiles,
+    wrong_for_many_heads,
+    wrong_for_one_query,
+    wrong_where_strided,
+    same_scratch,
+    kept_by_identity,
+    overwrites_the_mask,
 ]
 
 
@@ -209,11 +253,56 @@ def test_honest_candidates_pass_with_their_limits_noted():
         (without_empty_axes, "empty axis"),
         (as_wide_as_keys, "needs v = d"),
         (with_extras, "the first 1 are judged"),
-        (not_implemented, "some options"),
     ):
         result = _verdict(f)
         assert result.verdict == "pass", (f.__name__, result.reason)
         assert any(word in note.text for note in result.notes), result.notes
+    result = _verdict(not_implemented)
+    assert result.verdict == "pass"
+    assert {f.name for f in result.refused} == {"window"}
+
+
+def test_sizes_that_it_does_not_take_are_learnt_and_listed():
+    def tiles_of_64(q, k, v):
+        if q.shape[-1] != 64 or q.shape[-2] % 64 or k.shape[-2] % 64 or q.ndim != 4:
+            raise RuntimeError("head width 64, lengths in multiples of 64")
+        return good(q, k, v)
+
+    def wrong_beyond_one_tile(q, k, v):
+        found = tiles_of_64(q, k, v)
+        if k.shape[-2] > 128:
+            found[..., 0] *= 1.01
+        return found
+
+    result = _verdict(tiles_of_64, "float32")
+    assert result.verdict == "pass"
+    sizes = [{f.value for f in result.covered if f.name == axis} for axis in "nd"]
+    assert sizes == [{64, 128, 256}, {64}]
+    assert {17, 65, 257} <= {f.value for f in result.refused if f.name == "n"}
+    assert _verdict(wrong_beyond_one_tile, "float32").verdict == "fail"
+
+
+def test_what_may_be_asked_can_be_said_beforehand():
+    def square(q, k, v):
+        assert q.shape[-1] in (32, 64)
+        assert q.shape[-2] == k.shape[-2]
+        assert q.shape[-2] % 8 == 0
+        return good(q, k, v)
+
+    said = {"sizes": {"d": (32, 64)}, "multiples": {"n": 8}, "same": {"m": "n"}}
+    result = _verdict(square, "float32", **said)
+    assert (result.verdict, result.refused) == ("pass", {})
+    with pytest.raises(ValueError, match="no axis 'heads': softmax_attention has n, d, m, v"):
+        _verdict(square, sizes={"heads": (2,)})
+
+
+def test_a_refusal_by_values_is_a_failure():
+    def refuses_large_logits(q, k, v):
+        if np.abs(q @ k.swapaxes(-1, -2)).max(initial=0.0) > 1e3:
+            raise RuntimeError("overflow")
+        return good(q, k, v)
+
+    assert _verdict(refuses_large_logits).verdict == "fail"
 
 
 def test_a_candidate_that_ends_the_program_does_not_pass():

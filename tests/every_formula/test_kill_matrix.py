@@ -16,6 +16,8 @@ from refimpl.evidence import evidence
 from tests.table import DIFFERENTIABLE, each, each_formula
 
 MOST = 16
+# Long axes take a minute for some formulas: they are tried at night.
+SHORT = 40
 """Cases of each formula in each precision."""
 
 
@@ -27,16 +29,26 @@ def _itself(formula):
 
 @each_formula()
 def test_the_formula_passes_and_every_mutant_dies(formula):
-    result = check(formula, _itself(formula), dtype="float32")
+    result = check(formula, _itself(formula), dtype="float32", longest=SHORT)
     assert result.verdict == PASS, result.reason or result.worst
     assert result.power.missed == ()
 
 
 @each_formula(DIFFERENTIABLE)
 def test_the_gradient_passes_and_every_gradient_mutant_dies(formula):
-    result = check(formula, _itself(formula), dtype="float32", gradients=True)
+    result = check(formula, _itself(formula), dtype="float32", gradients=True, longest=SHORT)
     assert result.verdict == PASS, result.reason or result.worst
     assert result.power.missed == ()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("gradients", [False, True])
+@each_formula()
+def test_the_formula_passes_with_long_axes(formula, gradients):
+    if gradients and not formula.differentiable:
+        return
+    result = check(formula, _itself(formula), dtype="float32", gradients=gradients)
+    assert result.verdict == PASS, result.reason or result.worst
 
 
 def _through_float32(formula):
