@@ -99,6 +99,11 @@ def _check_arguments(added: argparse.ArgumentParser) -> None:
     option("--arrays", "numpy, torch, jax or cupy (default: inferred)", default="")
     more = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
     option("--option", "fix an option of the formula", **more)
+    more = {"nargs": "+", "action": "extend", "default": [], "metavar": "AXIS=SIZE"}
+    option("--sizes", "what an axis may be: d=64 n=128,256", **more)
+    option("--multiple", "what the size of an axis is a multiple of: n=64", **more)
+    option("--same", "axes of one length: m=n", **more | {"metavar": "AXIS=AXIS"})
+    option("--longest", "the largest size to try (260 where the formula allows it)", type=int)
     option("--grad", "check gradients (torch, JAX, or --vjp)", action="store_true")
     option("--vjp", "module:function(g, *arrays, **options), implies --grad", default="")
     option("--strict", "only the most accurate form sets the bound", action="store_true")
@@ -199,6 +204,7 @@ def _check(chosen) -> int:
         else:
             found = candidates.load_candidate(chosen.candidate, chosen.arrays, chosen.vjp)
         options = _options(record, chosen.option)
+        axes = _axes(record, chosen)
     except (candidates.CannotRun, ValueError, TypeError) as error:
         result = Result(record, chosen.candidate or chosen.command or "", chosen.dtype, "")
         result.reason = str(error)
@@ -213,7 +219,9 @@ def _check(chosen) -> int:
         strict=chosen.strict,
         seed=chosen.seed,
         seconds=chosen.seconds,
+        longest=chosen.longest,
         progress=_progress(),
+        **axes,
     )
     if _has_terminal():
         print("\r\033[K", end="", file=sys.stderr)
@@ -250,6 +258,35 @@ def _options(record: Formula, texts: list[str]) -> dict:
         else:
             options[name] = np.asarray(json.loads(value.replace("True", "true")))
     return options
+
+
+def _axes(record: Formula, chosen) -> dict:
+    """What ``--sizes``, ``--multiple`` and ``--same`` say, by axis."""
+
+    def by_axis(name: str, read) -> dict:
+        found = {}
+        for text in getattr(chosen, name):
+            axis, _, value = text.partition("=")
+            try:
+                found[axis] = read(value)
+            except ValueError:
+                value = ""
+            if not value or axis not in record.axes:
+                axes = ", ".join(record.axes)
+                raise ValueError(f"--{name}: expected AXIS=VALUE, AXIS in {axes}; got {text!r}")
+        return found
+
+    def sizes(text: str) -> tuple[int, ...]:
+        return tuple(map(int, text.split(",")))
+
+    def axis(text: str) -> str:
+        return text if text in record.axes else ""
+
+    return {
+        "sizes": by_axis("sizes", sizes),
+        "multiples": by_axis("multiple", int),
+        "same": by_axis("same", axis),
+    }
 
 
 # ------------------------------------------------------------------- peers, golden and bench

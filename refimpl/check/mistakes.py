@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refimpl.check.autograd import asked_names
 from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
 from refimpl.check.candidate import Candidate
+from refimpl.check.features import SQUARE
 from refimpl.check.question import Question
 from refimpl.check.trial import Plan, Power, Trial
 from refimpl.evidence import Evidence, Mutant
@@ -84,10 +85,13 @@ def _of_mutant(question: Question, mutant: Mutant) -> Mistake:
 # -------------------------------------------------------------------------------------- power
 
 
-def power(question: Question, candidate: Candidate, trials: list[Trial]) -> Power:
+def power(
+    question: Question, candidate: Candidate, user: dict[str, Any], trials: list[Trial]
+) -> Power:
     """Which mistakes these trials would have rejected, and which the candidate cannot make.
 
-    A mistake that shows only under options that the candidate does not take is out of its reach.
+    A mistake that shows only under options that the candidate does not take, or that the ``user``
+    fixes at another value, is out of its reach.
     """
     telling = _representatives(trials)
     rejected, alive = [], []
@@ -95,7 +99,7 @@ def power(question: Question, candidate: Candidate, trials: list[Trial]) -> Powe
         seen = _rejected(telling, mistake)
         if seen is not None:
             (rejected if seen else alive).append(mistake)
-    beyond = _beyond(question, candidate, alive) if alive else []
+    beyond = _beyond(question, candidate, user, alive) if alive else []
     missed = [m for m in alive if m not in beyond]
     return Power(*(tuple(m.name for m in group) for group in (rejected, missed, beyond)))
 
@@ -131,26 +135,25 @@ def _rejected(trials: list[Trial], mistake: Mistake) -> bool | None:
     return None if raised and not mistake.own else False
 
 
-def _beyond(question: Question, candidate: Candidate, mistakes: list[Mistake]) -> list[Mistake]:
-    """Those that show on some of our own cases, on all of them by an option not taken."""
+def _beyond(
+    question: Question, candidate: Candidate, user: dict[str, Any], mistakes: list[Mistake]
+) -> list[Mistake]:
+    """Those that show on none of our own cases without the options that are not taken or fixed."""
     of = question.of
     lacking = {name for name in of.formula.options if not candidate.names(name)}
-    if not lacking:
+    if not lacking and not user:
         return []
-    within, beyond = [], []
+    within = []
     for plan in _small_plans(of):
+        if lacking & set(_asked(of, plan)):
+            continue
+        case = plan.case.with_options(**user)
         try:
-            trial = question.asked(plan, Problem(of.formula, plan.case, "float64"))
+            trial = question.asked(plan, Problem(of.formula, case, "float64"))
         except (ValueError, TypeError, IndexError):
             continue
-        if trial is not None:
-            (beyond if lacking & set(_asked(of, plan)) else within).append(trial)
-    return [
-        m
-        for m in mistakes
-        if any(_shows(trial, m) for trial in beyond)
-        and not any(_shows(trial, m) for trial in within)
-    ]
+        within += [trial] if trial is not None else []
+    return [m for m in mistakes if not any(_shows(trial, m) for trial in within)]
 
 
 def _shows(trial: Trial, mistake: Mistake) -> bool:
@@ -167,10 +170,10 @@ def _shows(trial: Trial, mistake: Mistake) -> bool:
 
 
 def _small_plans(of: Evidence) -> Iterator[Plan]:
-    for regime in of.regimes.values():
-        for variant in ({}, *of.variants):
-            case = of.sample(regime.name, of.axes()).with_options(**variant)
-            yield Plan(case, regime.name, variant=tuple(variant.items()))
+    sizes = (of.axes(), of.axes(SQUARE[False]))
+    for axes, regime, variant in itertools.product(sizes, of.regimes, ({}, *of.variants)):
+        case = of.sample(regime, axes).with_options(**variant)
+        yield Plan(case, regime, variant=tuple(variant.items()))
 
 
 def _asked(of: Evidence, plan: Plan) -> list[str]:

@@ -36,9 +36,9 @@ _MOST_FIRST_ROWS = 150
 class Planner:
     """The rows of one check, and the cases they stand for.
 
-    ``user`` are options that the user fixes, ``sizes`` and ``multiples`` what axes may be, ``tie``
-    axes that are as long as others, ``longest`` the largest size to try. ``refused`` are the features that the candidate does not take,
-    with what it raised; rows do without them.
+    ``user`` are options that the user fixes, ``sizes`` and ``multiples`` what axes may be, ``same``
+    axes that are as long as others, ``longest`` the largest size to try. ``refused`` are the
+    features that the candidate does not take, with what it raised; rows do without them.
     """
 
     def __init__(
@@ -256,9 +256,9 @@ class Planner:
         if {name for name, _ in row.options} & self.user.keys():
             return None
         axes = dict(row.sizes)
-        case = self.of.sample(row.regime, axes, row.batch, row.seed)
+        case = self.of.sample(row.regime, axes, row.batch, row.seed, longest=True)
         if arrays_of:
-            ordinary = self.of.sample(arrays_of, axes, row.batch, row.seed)
+            ordinary = self.of.sample(arrays_of, axes, row.batch, row.seed, longest=True)
             case = case.with_arrays(*ordinary.arrays)
         if row.memory == BROADCAST:
             case = self._broadcast(case)
@@ -289,7 +289,7 @@ class Planner:
     def empty(self, axis: str) -> Plan | None:
         regime = next(iter(self.of.regimes))
         axes = dict(self.base.sizes) | {axis: 0}
-        case = self.of.sample(regime, axes, self.base.batch, self.seed)
+        case = self.of.sample(regime, axes, self.base.batch, self.seed, longest=True)
         options = self.taken(case)
         if options is None:
             return None

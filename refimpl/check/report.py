@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def text(result: Result) -> str:
         lines.append("  diagnosis  none of the known mistakes explains it")
     if result.trials:
         lines.append(f"  cases      {_cases(result)}")
-        lines.append(f"  covered    {_covered(result)}")
+        lines += _wrapped("covered", _covered(result))
         lines += _wrapped("refused", _listed(result.refused))
         lines += _wrapped("not judged", _listed(result.not_judged))
         lines.append(f"  power      {_power(result)}")
@@ -81,7 +82,8 @@ def _covered(result: Result) -> str:
     """What was judged, by kinds: of sizes the range along each axis, of options their values."""
     parts = [f"{sum(f.kind == 'regime' for f in result.covered)} kinds of inputs"]
     sizes = _by_name(result.covered, "size")
-    parts += [f"{axis} {min(found)} to {max(found)}" for axis, found in sizes.items()]
+    for axis, found in sizes.items():
+        parts.append(f"{axis} {min(found)}" + (f" to {max(found)}" if len(found) > 1 else ""))
     batches = _by_name(result.covered, "batch").get("batch", [])
     parts += [f"leading axes {', '.join(map(str, batches))}"] if batches else []
     options = _by_name(result.covered, "option")
@@ -112,14 +114,16 @@ def _listed(features: Iterable[Feature]) -> str:
 
 
 def _wrapped(title: str, text: str) -> list[str]:
-    return [f"  {title:10} {text[:300]}"] if text else []
+    """The text under its title, on a few lines."""
+    start = f"  {title:10} "
+    return textwrap.wrap(text, 100, initial_indent=start, subsequent_indent=" " * len(start))[:6]
 
 
 def _power(result: Result) -> str:
     rejected, missed, out_of_reach = result.power
     text = f"would have rejected {len(rejected)} of {len(rejected) + len(missed)} mistakes"
     if out_of_reach:
-        text += f" ({len(out_of_reach)} need options that it does not take)"
+        text += f" ({len(out_of_reach)} need options that it does not take, or other values)"
     shown = ", ".join(missed[:4]) + (", ..." if len(missed) > 4 else "")
     return text + (f"; not: {shown}" if missed else "")
 

@@ -31,8 +31,9 @@ class Run:
     """One check in progress.
 
     ``options`` are the user's and win over everything; ``sizes``, ``multiples`` and ``same`` say
-    what the axes of the candidate may be, and ``longest`` how long at most. All features are tried, however long that takes, unless
-    ``seconds`` end it: then there is no pass. What is left of them goes to random cases.
+    what the axes of the candidate may be, and ``longest`` how long at most. All features are tried,
+    however long that takes, unless ``seconds`` end it: then there is no pass. What is left of them
+    goes to random cases.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Run:
             return result
         self._collect_notes()
         telling = [t for t in result.judged if isinstance(t.found, Answer)]
-        result.power = power(self.question, self.candidate, telling)
+        result.power = power(self.question, self.candidate, self.user, telling)
         result.verdict = self._verdict()
         return result
 

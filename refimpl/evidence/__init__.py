@@ -248,11 +248,17 @@ class Evidence:
         }
 
     def sample(
-        self, regime: str, axes: Mapping[str, int], batch: tuple[int, ...] = (), seed: int = 0
+        self,
+        regime: str,
+        axes: Mapping[str, int],
+        batch: tuple[int, ...] = (),
+        seed: int = 0,
+        *,
+        longest: bool = False,
     ) -> Case:
         """Inputs of a regime for these sizes, with the options that the formula needs."""
         rng = np.random.default_rng([seed, *map(ord, regime)])
-        axes = self.fit(axes, longest=True)
+        axes = self.fit(axes, longest=longest)
         case = self.regimes[regime].sample(rng, self.formula.shapes(axes, batch))
         options = {
             k: np.asarray(v) if isinstance(v, np.generic) and k in self.formula.keywords else v
