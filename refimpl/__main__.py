@@ -103,6 +103,9 @@ def _check_arguments(added: argparse.ArgumentParser) -> None:
     option("--sizes", "what an axis may be: d=64 n=128,256", **more)
     option("--multiple", "what the size of an axis is a multiple of: n=64", **more)
     option("--same", "axes of one length: m=n", **more | {"metavar": "AXIS=AXIS"})
+    option("--layout", "order of the axes of four: bhsd (as ours) or bshd", default="")
+    more = {"nargs": "+", "action": "extend", "default": [], "metavar": "THEIRS=OURS"}
+    option("--rename", "its own names of options: is_causal=causal", **more)
     option("--longest", "the largest size to try (260 where the formula allows it)", type=int)
     option("--grad", "check gradients (torch, JAX, or --vjp)", action="store_true")
     option("--vjp", "module:function(g, *arrays, **options), implies --grad", default="")
@@ -202,7 +205,13 @@ def _check(chosen) -> int:
         if chosen.command:
             found = candidates.command(chosen.command, record)
         else:
-            found = candidates.load_candidate(chosen.candidate, chosen.arrays, chosen.vjp)
+            found = candidates.load_candidate(
+                chosen.candidate,
+                chosen.arrays,
+                chosen.vjp,
+                layout=chosen.layout,
+                rename=_renamed(record, chosen.rename),
+            )
         options = _options(record, chosen.option)
         axes = _axes(record, chosen)
     except (candidates.CannotRun, ValueError, TypeError) as error:
@@ -258,6 +267,18 @@ def _options(record: Formula, texts: list[str]) -> dict:
         else:
             options[name] = np.asarray(json.loads(value.replace("True", "true")))
     return options
+
+
+def _renamed(record: Formula, texts: list[str]) -> dict[str, str]:
+    """The candidate's names of options, by ours."""
+    found = {}
+    for text in texts:
+        theirs, _, ours = text.partition("=")
+        if ours not in record.options:
+            known = ", ".join(record.options)
+            raise ValueError(f"--rename: expected THEIRS=OURS, OURS in {known}; got {text!r}")
+        found[ours] = theirs
+    return found
 
 
 def _axes(record: Formula, chosen) -> dict:

@@ -22,19 +22,24 @@ def candidate_gradients(
     candidate: Candidate, problem: Problem, g: tuple, memory: str = ""
 ) -> Answer | Refusal:
     """Gradients of the arrays that are asked for, in their order."""
+    if candidate.gradient_function is None and candidate.library not in ("torch", "jax"):
+        raise CannotRun("gradients need torch or JAX arrays, or --vjp module:function")
+    formula = problem.formula
+    g = tuple(candidate.turned(x, c) for x, c in zip(g, formula.signature.outputs, strict=True))
     try:
         with silence():
             if candidate.gradient_function is not None:
-                return _by_function(candidate, problem, g, memory)
-            if candidate.library == "torch":
-                return _by_torch(candidate, problem, g, memory)
-            if candidate.library == "jax":
-                return _by_jax(candidate, problem, g)
+                found = _by_function(candidate, problem, g, memory)
+            elif candidate.library == "torch":
+                found = _by_torch(candidate, problem, g, memory)
+            else:
+                found = _by_jax(candidate, problem, g)
     except CannotRun:
         raise
     except FINDINGS as error:
         return Refusal(error)
-    raise CannotRun("gradients need torch or JAX arrays, or --vjp module:function")
+    arrays = {a.name: a.core for a in formula.arguments}
+    return candidate.turned_back(found, [arrays.get(name, ()) for name in asked_names(problem)])
 
 
 def asked_names(problem: Problem) -> list[str]:
@@ -63,13 +68,13 @@ def _by_torch(candidate: Candidate, problem: Problem, g: tuple, memory: str) -> 
     wanted = [given[name] for name in asked_names(problem)]
     for x in wanted:
         x.requires_grad_(True)
-    result = candidate.function(*arrays, **keywords)
+    result = candidate.call(arrays, keywords)
     outputs = result if isinstance(result, (tuple, list)) else (result,)
     if memory == TWO_FORWARDS:
         # What the backward needs must not lie where the next forward writes.
         with torch.no_grad():
             others = [-x if x.is_floating_point() else x for x in arrays]
-        candidate.function(*others, **keywords)
+        candidate.call(others, keywords)
     pulled = [y for y in outputs[: len(g)] if isinstance(y, torch.Tensor)]
     seeds = [torch.from_numpy(np.array(x)).to(y.dtype) for x, y in zip(g, pulled, strict=True)]
     found = torch.autograd.grad(pulled, wanted, seeds, allow_unused=True)
@@ -87,7 +92,7 @@ def _by_jax(candidate: Candidate, problem: Problem, g: tuple) -> Answer:
     def of_wanted(*wanted):
         changed = given | dict(zip(names, wanted, strict=True))
         full = [changed.pop(argument.name) for argument in problem.formula.arguments]
-        result = candidate.function(*full, **changed)
+        result = candidate.call(full, changed)
         outputs = result if isinstance(result, (tuple, list)) else (result,)
         return tuple(outputs[: len(g)])
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from refimpl import backend
 from refimpl.check.budget import Problem, real_names
 from refimpl.formula import Formula
 from refimpl.numerics import ROUNDED_FORMATS
+from refimpl.signature import Core
 
 LIBRARIES = ("numpy", "torch", "jax", "cupy")
 TIMEOUT = 60.0
@@ -69,13 +70,26 @@ class Refusal(NamedTuple):
 
 
 class Candidate:
-    """A callable under test, the library of its arrays, and the options that it names."""
+    """A callable under test, the library of its arrays, and the options that it names.
+
+    ``layout`` is "bnhd" where heads come after positions, in arrays of two leading axes;
+    ``rename`` are its own names of options, by ours.
+    """
 
     def __init__(
-        self, name: str, function: Callable, library: str = "", gradient: Callable | None = None
+        self,
+        name: str,
+        function: Callable,
+        library: str = "",
+        gradient: Callable | None = None,
+        *,
+        layout: str = "",
+        rename: Mapping[str, str] | None = None,
     ):
         self.name = name
         self.function = function
+        self.heads_after = _heads_after(layout)
+        self.rename = dict(rename or {})
         self.library = library or guess_library(function)
         self.inferred = not library
         self.gradient_function = gradient
@@ -111,11 +125,11 @@ class Candidate:
 
     def names(self, option: str) -> bool:
         """Whether the candidate takes this option."""
-        return option in self.parameters or "**" in self.parameters
+        return self.rename.get(option, option) in self.parameters or "**" in self.parameters
 
     def accepts(self, option: str, value: Any) -> bool:
         """Whether it names the option and its default, if any, is of the value's kind."""
-        default = self.parameters.get(option)
+        default = self._default(option)
         if not self.names(option):
             return False
         if isinstance(default, bool):
@@ -123,6 +137,22 @@ class Candidate:
         if isinstance(default, str):
             return isinstance(value, str)
         return True
+
+    def _default(self, option: str) -> Any:
+        return self.parameters.get(self.rename.get(option, option))
+
+    def call(self, arrays: list, keywords: dict) -> Any:
+        """The function's own result, with its own names of options."""
+        return self.function(*arrays, **{self.rename.get(k, k): v for k, v in keywords.items()})
+
+    def turned(self, x, core: Core):
+        """From our order of heads and positions to the candidate's, or back."""
+        return x.swapaxes(-3, -2) if self.heads_after and x.ndim == 4 and len(core) == 2 else x
+
+    def turned_back(self, answer: Answer, cores: Iterable[Core]) -> Answer:
+        """The answer in our order of heads and positions."""
+        pairs = zip(answer.outputs, cores, strict=True)
+        return answer._replace(outputs=tuple(self.turned(y, core) for y, core in pairs))
 
     def prepare(self, problem: Problem, memory: str = "") -> tuple[list, dict]:
         """Positional arrays and keywords in the candidate's own kind of arrays."""
@@ -133,7 +163,7 @@ class Candidate:
             return _laid_out(x, memory, lambda y: CONVERTERS[self.library](y, dtype))
 
         arrays = [
-            convert(x, problem.dtype if a.name in real else None)
+            convert(self.turned(x, a.core), problem.dtype if a.name in real else None)
             for a, x in zip(formula.arguments, case.arrays, strict=True)
         ]
         keywords = {}
@@ -142,7 +172,7 @@ class Candidate:
                 continue
             if isinstance(value, np.ndarray):
                 value = convert(value, problem.dtype if name in real else None)
-            elif isinstance(self.parameters.get(name), bool):
+            elif isinstance(self._default(name), bool):
                 value = bool(value)
             keywords[name] = value
         return arrays, keywords
@@ -154,23 +184,36 @@ class Candidate:
         given = problem.formula.by_name(arrays, keywords)
         before = {n: _snapshot(given[n]) for n in problem.formula.inputs if n in given}
         before = {n: x for n, x in before.items() if x.ndim or n not in keywords}
-        count = len(problem.formula.signature.outputs)
+        cores = problem.formula.signature.outputs
         try:
             with silence():
-                result = self.function(*arrays, **keywords)
-            answer = read(result, count)
+                result = self.call(arrays, keywords)
+            answer = self.turned_back(read(result, len(cores)), cores)
         except CannotRun:
             raise
         except FINDINGS as error:
             return Refusal(error)
         if self._kept is not None:
             self._buffers = arrays
-            self._kept.append(lambda: read(result, count))
+            self._kept.append(lambda: self.turned_back(read(result, len(cores)), cores))
         changed = [n for n, old in before.items() if not _same_bits(_snapshot(given[n]), old)]
         if changed:
             note = ("overwrites", f"overwrites its input {changed[0]}")
             answer = answer._replace(notes=(*answer.notes, note))
         return answer
+
+
+def _heads_after(layout: str) -> bool:
+    """Whether a layout has positions before heads, and CannotRun where it is none that is known."""
+    name = layout.replace(" ", "").lower().replace("s", "n").replace("t", "n")
+    if name in ("", "bhnd"):
+        return False
+    if name == "bnhd":
+        return True
+    raise CannotRun(
+        f"layout: expected 'b h n d' (bhsd) or 'b n h d' (bshd), got {layout!r}; another one is "
+        "a function of a few lines around the kernel"
+    )
 
 
 @contextlib.contextmanager
@@ -306,12 +349,19 @@ CONVERTERS = {"numpy": _to_numpy, "torch": _to_torch, "jax": _to_jax, "cupy": _t
 # ---------------------------------------------------------------------------------- loading
 
 
-def load_candidate(path: str, library: str = "", gradient: str = "") -> Candidate:
+def load_candidate(
+    path: str,
+    library: str = "",
+    gradient: str = "",
+    *,
+    layout: str = "",
+    rename: Mapping[str, str] | None = None,
+) -> Candidate:
     """A candidate from ``module:function`` or ``file.py:function``."""
     if library and library not in LIBRARIES:
         raise CannotRun(f"arrays: expected one of {', '.join(LIBRARIES)}, got {library!r}")
     backward = _resolve(gradient) if gradient else None
-    return Candidate(path, _resolve(path), library, backward)
+    return Candidate(path, _resolve(path), library, backward, layout=layout, rename=rename)
 
 
 def _resolve(path: str) -> Callable:

@@ -25,6 +25,8 @@ SQUARE = {False: SHORT[2], True: TOGETHER[0]}
 """As many queries as keys, short and long: what some options need."""
 BATCHES = ((2, 3), (2,), (), (12,), (9, 2))
 LONG_BATCHES = ((), (2,), (), (1, 3))
+HEADS = ((2, 3), (9, 2), (1, 12))
+"""Leading axes of kernels that have a layout of batch and heads."""
 BROADCAST = "broadcast"
 """Leading axes and axes of masks that are 1, or missing, and stand for all."""
 

@@ -13,6 +13,7 @@ from refimpl.check.candidate import Candidate
 from refimpl.check.features import (
     BATCHES,
     BROADCAST,
+    HEADS,
     LONG_BATCHES,
     SHORT,
     SQUARE,
@@ -59,6 +60,8 @@ class Planner:
         self.sizes, self.multiples = dict(sizes or {}), dict(multiples or {})
         self.same = dict(same or {})
         self.longest = longest
+        self.batches = HEADS if candidate.heads_after else BATCHES
+        self.long_batches = HEADS[:1] if candidate.heads_after else LONG_BATCHES
         self.layouts = candidate.layouts(gradients)
         for given in (self.sizes, self.multiples, self.same):
             if foreign := given.keys() - set(self.formula.axes):
@@ -111,19 +114,19 @@ class Planner:
             return
         first, *others = usable
         ties = (self.same,) if self.same else ({}, *self.of.ties)
-        for tie, batch, place in itertools.product(ties, BATCHES[:3], range(3)):
+        for tie, batch, place in itertools.product(ties, self.batches[:3], range(3)):
             self.tie = dict(tie)
             yield self._short(first, place, batch)
         fixed = [dict.fromkeys(self.formula.axes, size) for size in _FIXED_SIZES]
         several = itertools.product(_FIXED_SIZES[:5], repeat=len(self.formula.axes))
         fixed += [dict(zip(self.formula.axes, sizes, strict=True)) for sizes in several]
-        rows = itertools.product(ties, fixed, BATCHES[:3])
+        rows = itertools.product(ties, fixed, self.batches[:3])
         for tie, sizes, batch in itertools.islice(rows, _MOST_FIRST_ROWS):
             self.tie = dict(tie)
             yield Row(first, sizes=self.fit(sizes), batch=batch, seed=self.seed)
         for tie, name, place in itertools.product(ties, others, range(len(SHORT))):
             self.tie = dict(tie)
-            for batch in BATCHES[:3]:
+            for batch in self.batches[:3]:
                 yield self._short(name, place, batch)
 
     def rows(self) -> Iterator[Row]:
@@ -148,12 +151,13 @@ class Planner:
         for place in range(long, len(lengths)):
             row = self._next(ordinary[place % len(ordinary)], (), True, place)
             yield replace(row, seed=self.seed + next(seeds))
-        for batch in BATCHES:
+        for batch in self.batches:
             yield replace(self._short(ordinary[0], 0, batch), seed=self.seed + next(seeds))
         for memory, is_long in itertools.product(self.layouts, (False, True)):
             for name in ordinary[:1] if is_long else ordinary:
                 row = self._next(name, (), is_long, next(short))
                 batch = row.batch or self.base.batch[-1:]
+                batch = self.base.batch if self.candidate.heads_after else batch
                 yield replace(row, memory=memory, batch=batch, seed=self.seed + next(seeds))
 
     def _combined(self, usable: list[str]) -> Iterator[tuple[str, tuple, bool]]:
@@ -178,14 +182,14 @@ class Planner:
 
     def _next(self, regime: str, options: tuple, is_long: bool, place: int) -> Row:
         if not is_long:
-            batch = self._batch(BATCHES, place)
+            batch = self._batch(self.batches, place)
             return replace(self._short(regime, place, batch), options=options)
         lengths = self._long_sizes()
         return Row(
             regime,
             options,
             self.fit(lengths[place % len(lengths)]),
-            self._batch(LONG_BATCHES, place),
+            self._batch(self.long_batches, place),
             is_long=True,
         )
 

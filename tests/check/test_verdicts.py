@@ -296,6 +296,27 @@ def test_what_may_be_asked_can_be_said_beforehand():
         _verdict(square, sizes={"heads": (2,)})
 
 
+def test_a_layout_and_names_of_its_own():
+    def kernel(q, k, v, is_causal=False):
+        q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
+        corner = "top_left" if is_causal else None
+        return refimpl.softmax_attention(q, k, v, causal=corner).swapaxes(1, 2)
+
+    def backward(g, q, k, v):
+        arrays = (x.swapaxes(1, 2) for x in (g, q, k, v))
+        return tuple(x.swapaxes(1, 2) for x in refimpl.softmax_attention.vjp(*arrays))
+
+    theirs = {"layout": "b s h d", "rename": {"causal": "is_causal"}}
+    mine = Candidate("kernel", kernel, "numpy", backward, **theirs)
+    result = check(ATTENTION, mine, options={"causal": "top_left"})
+    assert (result.verdict, "causal" in result.unnamed) == ("pass", False)
+    assert check(ATTENTION, mine, gradients=True).verdict == "pass"
+    as_ours = Candidate("kernel", kernel, "numpy", rename=theirs["rename"])
+    assert check(ATTENTION, as_ours).verdict == "fail"
+    with pytest.raises(CannotRun, match="expected 'b h n d'"):
+        Candidate("kernel", kernel, layout="thd")
+
+
 def test_a_refusal_by_values_is_a_failure():
     def refuses_large_logits(q, k, v):
         if np.abs(q @ k.swapaxes(-1, -2)).max(initial=0.0) > 1e3:
