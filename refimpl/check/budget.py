@@ -199,7 +199,7 @@ def _bound(reference, runs, dtype: str, budget: Budget, axes: int, size: float) 
     tilt = np.inf
     if reference.size >= 16 and largest > 0.0:
         noise = max(64.0 * u, 16.0 * least / _root_mean_square(reference))
-        tilt = max(noise / np.sqrt(reference.size), u / 2.0)
+        tilt = max(noise / np.sqrt(reference.size), _roundings_of_a_factor(dtype) * u)
     for output in runs:
         usable = np.isfinite(output) & np.isfinite(reference)
         with np.errstate(invalid="ignore"):
@@ -222,6 +222,14 @@ def _bound(reference, runs, dtype: str, budget: Budget, axes: int, size: float) 
     )
     maximum = max(maximum, float(fibre.max(initial=0.0)))
     return Bound(fibre, maximum, tilt, axes, numerics.largest(dtype), weak)
+
+
+def _roundings_of_a_factor(dtype: str) -> float:
+    """How many roundings a factor of the whole output may have: a scale, a root, a reciprocal.
+
+    Narrow formats are rounded to at the end, from a wider one inside.
+    """
+    return 4.0 if dtype in ("float64", "float32") else 1.0
 
 
 def _noise(errors: np.ndarray, norms: np.ndarray) -> float:

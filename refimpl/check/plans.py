@@ -102,7 +102,7 @@ class Planner:
         free = [axis for axis in self.formula.axes if axis not in self.tie]
         found = [dict.fromkeys(self.tie, 1) | sizes for sizes in long_sizes(free)]
         if self.longest is not None:
-            found = [s for s in found if max(s.values()) <= self.longest] or found[:1]
+            found = [s for s in found if max(s.values(), default=0) <= self.longest] or found[:1]
         return found
 
     # ---------------------------------------------------------------------------------- rows

@@ -46,7 +46,7 @@ class Peer:
     def installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.requires)
 
-    def check(self, dtype: str, gradients: bool = False, seconds: float | None = None) -> Result:
+    def check(self, dtype: str, gradients: bool = False, longest: int | None = None) -> Result:
         candidate = Candidate(self.name, self.function, self.library)
         return check(
             find(self.formula),
@@ -54,7 +54,7 @@ class Peer:
             dtype=dtype,
             options=dict(self.options),
             gradients=gradients,
-            seconds=seconds,
+            longest=longest,
         )
 
     def runs(self):
@@ -80,12 +80,12 @@ def peer(
 # ------------------------------------------------------------------------------- the matrix
 
 
-def matrix(names: list[str] | None = None, seconds: float | None = None):
+def matrix(names: list[str] | None = None, longest: int | None = None):
     """(peer, precision, gradients, result) for every installed peer of the named formulas."""
     for record in PEERS:
         if record.installed and (not names or record.formula in names):
             for dtype, gradients in record.runs():
-                yield record, dtype, gradients, record.check(dtype, gradients, seconds)
+                yield record, dtype, gradients, record.check(dtype, gradients, longest)
 
 
 def reason(record: Peer, dtype: str, gradients: bool) -> str:

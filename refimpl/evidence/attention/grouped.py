@@ -14,7 +14,7 @@ from refimpl.evidence.mistakes import wrong
 grouped = Evidence(
     grouped_query_attention,
     sizes={
-        "h": Sizes(4, 2, 8, 32),
+        "h": Sizes(4, 2, 8, 16),
         "g": Sizes(2, 1, 2, 2),
         "n": Sizes(1, 1, 9),
         "m": Sizes(1, 1, 9),

@@ -39,7 +39,7 @@ dense = Evidence(
 )
 factorised = Evidence(
     factorised_synthesizer_logits,
-    sizes={"a": _SMALL, "b": _SMALL},
+    sizes={"a": Sizes(1, 1, 8, 17), "b": Sizes(1, 1, 8, 17)},
     empty=("n",),
     fixed={"order": "tiled"},
 )
