@@ -37,7 +37,7 @@ def pot_wasserstein(mean_p, cov_p, mean_q, cov_q):
     ("ot", "torch"),
     dtypes=NO_HALF,
     gradients=NO_HALF,
-    because=dict.fromkeys(("float32", "float64 gradients", "float32 gradients"), _ROOTS),
+    because=dict.fromkeys((*NO_HALF, "float64 gradients", "float32 gradients"), _ROOTS),
 )
 def pot_wasserstein_torch(mean_p, cov_p, mean_q, cov_q):
     return pot_wasserstein(mean_p, cov_p, mean_q, cov_q)
