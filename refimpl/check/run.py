@@ -25,6 +25,7 @@ from refimpl.check.trial import (
 )
 from refimpl.evidence import Evidence, evidence
 from refimpl.formula import Formula
+from refimpl.numerics import unit_roundoff
 
 
 class Run:
@@ -53,6 +54,7 @@ class Run:
         longest: int | None = None,
         progress: Callable[[str], None] = lambda text: None,
     ):
+        unit_roundoff(dtype)  # or ValueError with the formats that there are
         self.formula, self.candidate, self.dtype = formula, candidate, dtype
         self.of: Evidence = evidence(formula)
         self.question = (Gradients if gradients else Values)(self.of, seed, strict)

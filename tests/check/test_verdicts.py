@@ -317,6 +317,15 @@ def test_a_layout_and_names_of_its_own():
         Candidate("kernel", kernel, layout="thd")
 
 
+def test_a_plain_function_and_a_name_are_enough():
+    result = check("softmax_attention", good, longest=9)
+    assert (result.verdict, result.candidate) == ("pass", "good")
+    with pytest.raises(ValueError, match="dtype: expected one of"):
+        check("softmax_attention", good, dtype="float7")
+    with pytest.raises(KeyError, match="did you mean softmax_attention"):
+        check("softmax_atention", good)
+
+
 def test_a_refusal_by_values_is_a_failure():
     def refuses_large_logits(q, k, v):
         if np.abs(q @ k.swapaxes(-1, -2)).max(initial=0.0) > 1e3:
