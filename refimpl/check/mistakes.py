@@ -14,7 +14,6 @@ import numpy as np
 
 from refimpl.check.autograd import asked_names
 from refimpl.check.budget import Problem, as_outputs, judge, value_bounds
-from refimpl.check.candidate import Candidate
 from refimpl.check.features import SQUARE
 from refimpl.check.question import Question
 from refimpl.check.trial import Plan, Power, Trial
@@ -86,11 +85,11 @@ def _of_mutant(question: Question, mutant: Mutant) -> Mistake:
 
 
 def power(
-    question: Question, candidate: Candidate, user: dict[str, Any], trials: list[Trial]
+    question: Question, lacking: set[str], user: dict[str, Any], trials: list[Trial]
 ) -> Power:
     """Which mistakes these trials would have rejected, and which the candidate cannot make.
 
-    A mistake that shows only under options that the candidate does not take, or that the ``user``
+    A mistake that shows only under options that the candidate is ``lacking``, or that the ``user``
     fixes at another value, is out of its reach.
     """
     telling = _representatives(trials)
@@ -99,7 +98,7 @@ def power(
         seen = _rejected(telling, mistake)
         if seen is not None:
             (rejected if seen else alive).append(mistake)
-    beyond = _beyond(question, candidate, user, alive) if alive else []
+    beyond = _beyond(question, lacking, user, alive) if alive else []
     missed = [m for m in alive if m not in beyond]
     return Power(*(tuple(m.name for m in group) for group in (rejected, missed, beyond)))
 
@@ -136,11 +135,10 @@ def _rejected(trials: list[Trial], mistake: Mistake) -> bool | None:
 
 
 def _beyond(
-    question: Question, candidate: Candidate, user: dict[str, Any], mistakes: list[Mistake]
+    question: Question, lacking: set[str], user: dict[str, Any], mistakes: list[Mistake]
 ) -> list[Mistake]:
     """Those that show on none of our own cases without the options that are not taken or fixed."""
     of = question.of
-    lacking = {name for name in of.formula.options if not candidate.names(name)}
     if not lacking and not user:
         return []
     within = []

@@ -206,13 +206,15 @@ class Planner:
         return Row(regime, sizes=self.fit(sizes), batch=batch, seed=self.seed)
 
     def instead(self, row: Row) -> Iterator[Row]:
-        """Rows for one that the formula itself refuses: square, then with one option at a time."""
+        """Rows for one that the formula refuses: square, one option at a time, without options."""
         pattern = itertools.cycle(SQUARE[row.is_long])
         sizes = self.fit(dict(zip(self.formula.axes, pattern, strict=False)))
         yield replace(row, sizes=sizes)
         if len(row.options) > 1:
             for option in row.options:
                 yield replace(row, sizes=sizes, options=(option,))
+        if row.options and self.base is not None:
+            yield replace(row, regime=self.base.regime, options=())
 
     def without_refused(self, row: Row) -> Row:
         """The row with what the first one has in place of what the candidate does not take."""

@@ -101,7 +101,7 @@ class Run:
             return result
         self._collect_notes()
         telling = [t for t in result.judged if isinstance(t.found, Answer)]
-        result.power = power(self.question, self.candidate, self.user, telling)
+        result.power = power(self.question, self._lacking(), self.user, telling)
         result.verdict = self._verdict()
         return result
 
@@ -175,12 +175,17 @@ class Run:
         trial = self.trial(plan)
         if trial is None:
             for other in self.planner.instead(row):
-                if other != row and set(other.features()) - self.result.covered:
+                if other != row and self._is_new(other):
                     self._try(other)
             return
         if isinstance(trial.found, Refusal) and not plan.advisory:
             trial = self._narrowed(row, trial)
         self._take(trial)
+
+    def _is_new(self, row: Row) -> bool:
+        """Whether it has a feature that was not judged, or sizes that were not together."""
+        tried = (t.plan.sizes for t in self.result.trials)
+        return bool(set(row.features()) - self.result.covered) or row.sizes not in tried
 
     def _take(self, trial: Trial | None) -> None:
         if trial is None or self._only_noted(trial):
@@ -306,6 +311,14 @@ class Run:
             round_ += 1
 
     # ------------------------------------------------------------------------------- judging
+
+    def _lacking(self) -> set[str]:
+        """Options that the candidate does not name, or of which it refuses every value."""
+        refused, taken = (
+            {f.name for f in features if f.kind == "option"}
+            for features in (self.result.refused, self.result.covered)
+        )
+        return set(self.result.unnamed) | refused - taken
 
     def _collect_notes(self) -> None:
         for trial in self.result.trials:
