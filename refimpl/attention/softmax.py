@@ -213,37 +213,10 @@ def attention_weights(
 
 
 @attention_weights.form("textbook")
-def attention_weights_textbook(
-    q,
-    k,
-    /,
-    *,
-    mask=None,
-    bias=None,
-    scale=None,
-    causal=None,
-    window=None,
-    offset=None,
-    softcap=None,
-    sink=None,
-    empty="zero",
-):
-    """softmax(Q K^T / sqrt(d)) with every option, the largest logit taken off each row."""
-    xp, n, m = namespace(q), q.shape[-2], k.shape[-2]
-    x = (scale_of(q, scale) * q) @ k.swapaxes(-1, -2)
-    y = x if softcap is None else softcap * xp.tanh(x / softcap)
-    s = y if bias is None else y + bias
-    seen = band(n, m, causal, window, offset).keep(xp, range(n), range(m))
-    seen = seen if mask is None else seen & mask
-    seen = seen if bias is None else seen & (bias != -xp.inf)
-    s = xp.where(seen, s, -xp.inf)
-    largest = highest(s) if sink is None else xp.maximum(highest(s), sink[..., None, None])
-    largest = xp.where(largest == -xp.inf, 0.0, largest)
-    e = xp.exp(s - largest)
-    total = e.sum(axis=-1, keepdims=True)
-    total = total if sink is None else total + xp.exp(sink[..., None, None] - largest)
-    is_empty = ~seen.any(axis=-1, keepdims=True) & (total == 0.0)
-    return xp.where(is_empty, empty_weight(empty, m), e / total)
+def attention_weights_textbook(q, k, /, **options):
+    """What attention gives for unit values: P I."""
+    units = namespace(q).eye(k.shape[-2], dtype=q.dtype)
+    return softmax_attention_textbook(q, k, units, **options)
 
 
 @attention_weights.defvjp

@@ -42,12 +42,14 @@ class CannotRun(Exception):
 class Answer(NamedTuple):
     """What a candidate returned: values in float64, the names of their types, and remarks.
 
-    A remark is a kind and a text, see :mod:`refimpl.check.trial`.
+    A remark is a kind and a text, see :mod:`refimpl.check.trial`. ``read_again`` reads the same
+    result once more, where it was kept.
     """
 
     outputs: tuple[np.ndarray, ...]
     dtypes: tuple[str, ...]
     notes: tuple[tuple[str, str], ...] = ()
+    read_again: Callable[[], Answer] | None = None
 
     def same_numbers(self, other: Answer) -> bool:
         pairs = zip(self.outputs, other.outputs, strict=True)
@@ -95,18 +97,18 @@ class Candidate:
         self.gradient_function = gradient
         self.parameters = _keyword_parameters(function)
         self.memories = _MEMORIES[self.library]
-        self._kept: list[Callable] | None = None
+        self._keeps = False
         self._buffers: list | None = None
         self._reuses = False
 
     @contextlib.contextmanager
-    def keeping(self) -> Iterator[list[Callable[[], Answer | Refusal]]]:
+    def keeping(self) -> Iterator[None]:
         """Results of calls in here are kept, to be read once more."""
-        self._kept = []
+        self._keeps = True
         try:
-            yield self._kept
+            yield
         finally:
-            self._kept = self._buffers = None
+            self._keeps, self._buffers = False, None
 
     @contextlib.contextmanager
     def reusing(self, buffers: bool) -> Iterator[None]:
@@ -193,9 +195,11 @@ class Candidate:
             raise
         except FINDINGS as error:
             return Refusal(error)
-        if self._kept is not None:
+        if self._keeps:
             self._buffers = arrays
-            self._kept.append(lambda: self.turned_back(read(result, len(cores)), cores))
+            answer = answer._replace(
+                read_again=lambda: self.turned_back(read(result, len(cores)), cores)
+            )
         changed = [n for n, old in before.items() if not _same_bits(_snapshot(given[n]), old)]
         if changed:
             note = ("overwrites", f"overwrites its input {changed[0]}")

@@ -88,15 +88,10 @@ class Planner:
         fitted = self.of.sizes[axis].fit(size, longest=True)
         if self.base is not None and Feature("size", axis, fitted) in self.refused:
             taken = dict(self.base.sizes)[axis]
-            accepted = [s for s in self._ladder_of(axis) if self._is_taken(axis, s)]
+            sizes = (self.of.sizes[axis].fit(s[axis], longest=True) for s in self._long_sizes())
+            accepted = [s for s in sizes if Feature("size", axis, s) not in self.refused]
             return min([*accepted, taken], key=lambda s: abs(s - size))
         return fitted
-
-    def _ladder_of(self, axis: str) -> list[int]:
-        return [self.of.sizes[axis].fit(s[axis], longest=True) for s in self._long_sizes()]
-
-    def _is_taken(self, axis: str, size: int) -> bool:
-        return Feature("size", axis, size) not in self.refused
 
     def _long_sizes(self) -> list[dict[str, int]]:
         free = [axis for axis in self.formula.axes if axis not in self.tie]
@@ -182,22 +177,16 @@ class Planner:
 
     def _next(self, regime: str, options: tuple, is_long: bool, place: int) -> Row:
         if not is_long:
-            batch = self._batch(self.batches, place)
+            batch = self.batches[place % len(self.batches)]
             return replace(self._short(regime, place, batch), options=options)
         lengths = self._long_sizes()
         return Row(
             regime,
             options,
             self.fit(lengths[place % len(lengths)]),
-            self._batch(self.long_batches, place),
+            self.long_batches[place % len(self.long_batches)],
             is_long=True,
         )
-
-    def _batch(self, batches: tuple, place: int) -> tuple[int, ...]:
-        batch = batches[place % len(batches)]
-        if Feature("batch", "batch", batch) in self.refused or self.base is None:
-            return self.base.batch if self.base is not None else batch
-        return batch
 
     def _short(self, regime: str, place: int, batch: tuple[int, ...] = ()) -> Row:
         sizes = dict(

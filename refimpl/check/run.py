@@ -262,7 +262,7 @@ class Run:
         if not answered or answered[0].cotangents is not None:
             return
         first = answered[0]
-        with self.candidate.keeping() as kept:
+        with self.candidate.keeping():
             self._take(self._called(first.plan, "results kept"))
             for call, seed in (("other values", 1), ("same buffers", 2)):
                 row = first.plan.row
@@ -276,7 +276,7 @@ class Run:
                     text = "is not deterministic: two calls with the same input differ"
                     self.result.note(kinds.RANDOM, text)
                 self._take(again)
-            self._compare_kept(kept)
+            self._compare_kept()
 
     def _called(self, plan: Plan, call: str) -> Trial | None:
         return self.trial(replace(plan, call=call))
@@ -287,12 +287,12 @@ class Run:
             return False
         return a.same_numbers(b)
 
-    def _compare_kept(self, kept: list) -> None:
+    def _compare_kept(self) -> None:
         """Results of earlier calls are read once more."""
-        trials = [t for t in self.result.trials if t.plan.call]
-        for trial, read_again in zip(trials, kept, strict=False):
-            found = read_again()
-            if isinstance(trial.found, Answer) and not self._same(found, trial.found):
+        answered = [t for t in self.result.trials if isinstance(t.found, Answer)]
+        for trial in (t for t in answered if t.found.read_again is not None):
+            found = trial.found.read_again()
+            if not found.same_numbers(trial.found):
                 text = "an earlier result changes when the function is called again"
                 self.result.note(kinds.OVERWRITES, text)
                 self.result.trials.append(replace(trial, found=found))
